@@ -1,0 +1,91 @@
+"""The resources of the API, as they are published (CONTRACT §1). Times are ISO 8601 UTC strings."""
+
+from typing import Any
+
+from session.model import Published
+from session.vocabulary import (
+    CallStatus,
+    Effort,
+    ErrorCode,
+    Phase,
+    Role,
+    SecurityMode,
+    SessionStatus,
+    StopReason,
+)
+
+
+class Conversation(Published):
+    id: str
+    title: str | None
+    preset_id: str | None
+    metadata: dict[str, Any]
+    created_at: str
+    updated_at: str
+
+
+class ToolCall(Published):
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    result: dict[str, Any] | None
+    status: CallStatus
+    duration_ms: int | None
+    step: int
+
+
+class Message(Published):
+    id: str
+    conversation_id: str
+    role: Role
+    content: str
+    model: str | None
+    provider: str | None
+    session_id: str | None
+    tool_calls: list[ToolCall]
+    usage: dict[str, int] | None
+    cost: float | None
+    created_at: str
+
+
+class SessionError(Published):
+    code: ErrorCode
+    message: str
+
+
+class SessionProgress(Published):
+    """Where a running session stands; comes from the workflow's query, `attempt` from the store."""
+
+    phase: Phase
+    step: int
+    attempt: int
+    pending_tools: list[str]
+    usage: dict[str, int]
+    deadline: str
+
+
+class Session(Published):
+    id: str
+    conversation_id: str
+    status: SessionStatus
+    stop_reason: StopReason | None
+    goal: str
+    model: str
+    provider: str
+    effort: Effort
+    max_steps: int
+    max_budget: int | None
+    show_thinking: bool
+    security_mode: SecurityMode
+    step: int
+    usage: dict[str, int]
+    cost: float | None
+    message_id: str | None
+    summary: str | None
+    error: SessionError | None
+    deadline: str
+    created_at: str
+    queued_at: str | None
+    started_at: str | None
+    ended_at: str | None
+    progress: SessionProgress | None = None

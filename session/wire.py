@@ -1,0 +1,131 @@
+"""What crosses Temporal: names and small values, used by both sides (workflow and activities, API and workflow).
+
+Nothing here grows with the conversation (G7): ids, limits, counts. Content is loaded by reference from the store.
+Adding a field needs a default, so that histories recorded before it still replay.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from session.usage import Usage
+from session.vocabulary import CallStatus, CancelMode, Effect, Phase, StopReason
+
+TASK_QUEUE: Final = "perdure"
+WORKFLOW: Final = "SessionWorkflow"
+CANCEL_SIGNAL: Final = "cancel"
+PROGRESS_QUERY: Final = "progress"
+CALL_MODEL: Final = "call_model"
+RUN_TOOL: Final = "run_tool"
+CLOSE_SESSION: Final = "close_session"
+
+PROVIDER_ERROR: Final = "ProviderError"
+"""ApplicationError type of a refused or failed model call; only a final one reaches the workflow."""
+SESSION_OVER: Final = "SessionOver"
+"""ApplicationError type: the row is terminal, nothing may be spent on this session any more."""
+FENCED: Final = "Fenced"
+"""ApplicationError type: a newer attempt of the same step has begun, this one must not be heard."""
+
+SEARCH_ATTRIBUTES: Final[dict[str, str]] = {
+    "PerdureConversation": "Keyword",
+    "PerdureStatus": "Keyword",
+    "PerdureModel": "Keyword",
+    "PerdureStopReason": "Keyword",
+    "PerdureTenant": "Keyword",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInput:
+    """Start of a session's workflow. `deadline_ms` is Unix ms and absolute: queueing and retries count (CONTRACT §2)."""
+
+    session_id: str
+    deadline_ms: int
+    max_steps: int
+    model: str
+    max_budget: int | None = None
+    max_cost_usd: float | None = None
+    search_attributes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepRef:
+    """Names one step of one run: references are (session, step), `epoch_ms` (the run's start) orders runs after a reset."""
+
+    session_id: str
+    step: int
+    epoch_ms: int
+    deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallRef:
+    """A tool call without its content. `digest` tells whether two calls have the same name and arguments."""
+
+    id: str
+    name: str
+    effect: Effect
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """The small value `call_model` returns. `interrupted`: it was stopped before the reply was whole."""
+
+    usage: Usage = field(default_factory=Usage)
+    cost: float | None = None
+    calls: list[CallRef] = field(default_factory=list)
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRef:
+    """Names one tool call of one step."""
+
+    at: StepRef
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFate:
+    """The small value `run_tool` returns."""
+
+    call_id: str
+    status: CallStatus
+    duration_ms: int = 0
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a session ends; `message` is for people and is empty where the stop reason says it all."""
+
+    reason: StopReason
+    message: str = ""
+    retryable: bool = False
+    cancelled_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRequest:
+    session_id: str
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """Payload of the `cancel` signal."""
+
+    mode: CancelMode = "now"
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Answer of the `progress` query (CONTRACT §2)."""
+
+    phase: Phase
+    step: int
+    pending_tools: list[str]
+    usage: Usage
+    deadline_ms: int

@@ -1,0 +1,6 @@
+"""What must last: sessions, facts, turns, conversations, in SQLite or PostgreSQL; and the live bus that only makes it fast."""
+
+from store.database import Database, StoreUnavailable, open_database
+from store.store import Store, open_store
+
+__all__ = ["Database", "Store", "StoreUnavailable", "open_database", "open_store"]

@@ -1,0 +1,117 @@
+"""The live bus: it makes streams fast and is never the truth (DESIGN §3).
+
+A bus carries, per session, facts that were committed and deltas that were not; it gives deltas their ids in the order of
+arrival, keeps the tail of the running step for late joiners, and passes cancel hints to the activities. Whatever is
+lost here, readers find in the store. `InProcessBus` joins an API and a worker in one process; it never blocks: a
+subscriber that cannot keep up is told so and reads the store, it does not slow the model's loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from session.live import Frame, StoredFact, Tail
+from session.vocabulary import CancelMode
+
+Deliver = Callable[[list[Frame], bool], None]
+"""Called with new frames, in order, and whether the session is over. It must return at once."""
+Hint = Callable[[CancelMode], None]
+"""Called when somebody asks to cancel the session. It must return at once."""
+Leave = Callable[[], None]
+"""Ends a subscription; calling it twice is harmless."""
+
+
+class Bus(Protocol):
+    """Port of the live bus. No method waits, none raises for a bus that is away."""
+
+    def publish_facts(self, session_id: str, facts: Sequence[StoredFact], over: bool) -> None:
+        """Pass on facts that were committed."""
+
+    def publish_delta(self, session_id: str, scope: str, attempt: int, frame: str) -> None:
+        """Pass on a live fragment: `frame` is its `data:` line, `scope` and `attempt` fence it (session.live)."""
+
+    def hint_cancel(self, session_id: str, mode: CancelMode) -> None:
+        """Tell running activities at once; the workflow's signal stays the authority."""
+
+    def subscribe(self, session_id: str, deliver: Deliver) -> tuple[list[Frame], Leave]:
+        """Join: the kept deltas of the running step, then `deliver` for all that follows."""
+
+    def on_cancel(self, session_id: str, hint: Hint) -> Leave:
+        """Be told of cancel hints, also of one that came before."""
+
+    async def is_up(self) -> bool:
+        """Whether the bus works now (for `GET /health/ready`)."""
+
+    async def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Topic:
+    tail: Tail = field(default_factory=Tail)
+    readers: dict[int, Deliver] = field(default_factory=dict)
+    hints: dict[int, Hint] = field(default_factory=dict)
+    cancelled: CancelMode | None = None
+
+
+class InProcessBus:
+    """The bus of one process. Topics live from the first publication to the session's end."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, _Topic] = {}
+        self._tickets = 0
+
+    def publish_facts(self, session_id: str, facts: Sequence[StoredFact], over: bool) -> None:
+        topic = self._topics.setdefault(session_id, _Topic())
+        frames = [frame for fact in facts if (frame := topic.tail.see_fact(fact)) is not None]
+        for deliver in list(topic.readers.values()):
+            deliver(frames, over)
+        if over:
+            self._topics.pop(session_id, None)
+
+    def publish_delta(self, session_id: str, scope: str, attempt: int, frame: str) -> None:
+        topic = self._topics.get(session_id)
+        if topic is None or (stamped := topic.tail.see_delta(scope, attempt, frame)) is None:
+            return
+        for deliver in list(topic.readers.values()):
+            deliver([stamped], False)
+
+    def hint_cancel(self, session_id: str, mode: CancelMode) -> None:
+        topic = self._topics.get(session_id)
+        if topic is None:
+            return
+        topic.cancelled = mode
+        for hint in list(topic.hints.values()):
+            hint(mode)
+
+    def subscribe(self, session_id: str, deliver: Deliver) -> tuple[list[Frame], Leave]:
+        topic = self._topics.setdefault(session_id, _Topic())
+        ticket = self._ticket()
+        topic.readers[ticket] = deliver
+        return topic.tail.kept(), lambda: self._leave(session_id, topic, ticket)
+
+    def on_cancel(self, session_id: str, hint: Hint) -> Leave:
+        topic = self._topics.setdefault(session_id, _Topic())
+        ticket = self._ticket()
+        topic.hints[ticket] = hint
+        if topic.cancelled is not None:
+            hint(topic.cancelled)
+        return lambda: self._leave(session_id, topic, ticket)
+
+    async def is_up(self) -> bool:
+        return True
+
+    async def close(self) -> None:
+        self._topics.clear()
+
+    def _ticket(self) -> int:
+        self._tickets += 1
+        return self._tickets
+
+    def _leave(self, session_id: str, topic: _Topic, ticket: int) -> None:
+        topic.readers.pop(ticket, None)
+        topic.hints.pop(ticket, None)
+        untouched = not topic.readers and not topic.hints and topic.tail.last == 0
+        if untouched and self._topics.get(session_id) is topic:
+            del self._topics[session_id]

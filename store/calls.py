@@ -1,0 +1,172 @@
+"""Writing tool calls: started, result, and the end of the step when the last result is in (G4, G6)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import func, select, update
+
+from session.events import Result, ResultError, ToolResulted
+from session.live import tool_scope
+from session.usage import Usage
+from session.wire import ToolFate, ToolRef
+from store.ledger import Fenced, Ledger, Ledgers, NotFound, SessionOver
+from store.schema import sessions, tool_calls, turns
+from store.steps import complete_step
+
+OUTCOME_UNKNOWN = Result(
+    success=False,
+    error=ResultError(
+        code="OUTCOME_UNKNOWN",
+        message="The worker was lost while this call ran. It may or may not have taken effect, and it was not run"
+        " again. Check before you repeat it.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What `run_tool` may do: run the call (`arguments`), or return the fate that was recorded before."""
+
+    call: Mapping[str, Any]
+    session: Mapping[str, Any]
+    fate: ToolFate | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(json.loads(self.call["arguments"]))
+
+
+class Calls:
+    """Writes tool calls. Each method is one transaction."""
+
+    def __init__(self, ledgers: Ledgers) -> None:
+        self.ledgers = ledgers
+        self.database = ledgers.database
+
+    async def start(self, at: ToolRef, attempt: int) -> Claim:
+        """Record `started` before the effect, so that a crash during it is seen afterwards.
+
+        A side-effecting call that was started before and has no result gets the result "outcome unknown" here: it never
+        runs twice (G4). Raises NotFound, SessionOver.
+        """
+        async with self.ledgers.open(at.at.session_id) as ledger:
+            call = await _call(ledger, at)
+            if call["result"] is not None:
+                return Claim(call, ledger.row, _fate(call))
+            if ledger.is_terminal:
+                raise SessionOver(ledger.id)
+            if call["status"] == "started" and call["effect"] != "readOnly":
+                fate = await _record(ledger, at, call, OUTCOME_UNKNOWN)
+                return Claim(call, ledger.row, fate)
+            started = {
+                "status": "started",
+                "epoch_ms": at.at.epoch_ms,
+                "attempt": attempt,
+                "started_ms": ledger.now_ms,
+            }
+            await _update_call(ledger, at, started)
+            return Claim({**call, **started}, ledger.row)
+
+    async def look(self, at: ToolRef) -> Claim:
+        """Like `start` for a call that only reads: nothing is written, since running it twice does no harm."""
+        async with self.database.read() as connection:
+            row = (await connection.execute(select(tool_calls).where(*_is(at)))).mappings().first()
+            query = select(sessions).where(sessions.c.id == at.at.session_id)
+            session = (await connection.execute(query)).mappings().first()
+        if row is None or session is None:
+            raise NotFound(f"no tool call {at.call_id}")
+        return Claim(row, session, _fate(row) if row["result"] is not None else None)
+
+    async def record(self, at: ToolRef, attempt: int, result: Result, duration_ms: int) -> ToolFate:
+        """Store the result with its fact, and `step:complete` when it was the last one. The first result wins.
+
+        Raises SessionOver, Fenced (a side-effecting call was started by somebody else since).
+        """
+        async with self.ledgers.open(at.at.session_id) as ledger:
+            call = await _call(ledger, at)
+            if call["result"] is not None:
+                return _fate(call)
+            if ledger.is_terminal:
+                raise SessionOver(ledger.id)
+            mine = (call["epoch_ms"], call["attempt"]) == (at.at.epoch_ms, attempt)
+            if call["effect"] != "readOnly" and not mine:
+                raise Fenced(f"call {at.call_id} was started by a newer attempt")
+            return await _record(ledger, at, call, result, duration_ms)
+
+
+def _is(at: ToolRef) -> tuple[Any, ...]:
+    columns = tool_calls.c
+    return (columns.session_id == at.at.session_id, columns.step == at.at.step, columns.call_id == at.call_id)
+
+
+async def _call(ledger: Ledger, at: ToolRef) -> Mapping[str, Any]:
+    row = (await ledger.connection.execute(select(tool_calls).where(*_is(at)))).mappings().first()
+    if row is None:
+        raise NotFound(f"no tool call {at.call_id}")
+    return row
+
+
+async def _update_call(ledger: Ledger, at: ToolRef, values: Mapping[str, Any]) -> None:
+    await ledger.connection.execute(update(tool_calls).where(*_is(at)).values(dict(values)))
+
+
+def _fate(call: Mapping[str, Any]) -> ToolFate:
+    status: Literal["success", "error"] = "success" if call["status"] == "success" else "error"
+    return ToolFate(call["call_id"], status, call["duration_ms"] or 0)
+
+
+async def _record(
+    ledger: Ledger, at: ToolRef, call: Mapping[str, Any], result: Result, duration_ms: int | None = None
+) -> ToolFate:
+    fate = await write_result(ledger, at.at.step, call, result, duration_ms)
+    await _complete_step_if_last(ledger, at)
+    return fate
+
+
+async def write_result(
+    ledger: Ledger, step: int, call: Mapping[str, Any], result: Result, duration_ms: int | None = None
+) -> ToolFate:
+    """Write one call's result and its `tool:result` fact; the duration defaults to the time since it was started."""
+    call_id = call["call_id"]
+    status: Literal["success", "error"] = "success" if result.success else "error"
+    if duration_ms is None:
+        duration_ms = ledger.now_ms - (call["started_ms"] or ledger.now_ms)
+    told = result.published()
+    values = {"status": status, "result": json.dumps(told, ensure_ascii=False), "duration_ms": duration_ms}
+    columns = tool_calls.c
+    mine = (columns.session_id == ledger.id, columns.step == step, columns.call_id == call_id)
+    await ledger.connection.execute(update(tool_calls).where(*mine).values(values))
+    fact = ToolResulted(
+        tool_call_id=call_id,
+        id=call_id,
+        name=call["name"],
+        status=status,
+        result=told,
+        duration_ms=duration_ms,
+        step=step,
+    )
+    ledger.append(f"step/{step}/tool/{call_id}/result", fact, closes=tool_scope(step, call_id))
+    return ToolFate(call_id, status, duration_ms)
+
+
+async def _complete_step_if_last(ledger: Ledger, at: ToolRef) -> None:
+    columns = tool_calls.c
+    of_step = (columns.session_id == ledger.id, columns.step == at.at.step)
+    query = select(func.count(), func.count(columns.result)).where(*of_step)
+    calls, done = (await ledger.connection.execute(query)).one()
+    if calls != done:
+        return
+    turn = select(turns.c.usage).where(turns.c.session_id == ledger.id, turns.c.step == at.at.step)
+    spent = Usage(**json.loads((await ledger.connection.execute(turn)).scalar_one()))
+    now = ledger.usage
+    before = Usage(
+        now.input_tokens - spent.input_tokens,
+        now.output_tokens - spent.output_tokens,
+        now.cache_read_tokens - spent.cache_read_tokens,
+        now.cache_write_tokens - spent.cache_write_tokens,
+    )
+    complete_step(ledger, at.at.step, spent, before, calls)

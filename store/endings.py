@@ -1,0 +1,145 @@
+"""Closing a session: one transaction, conditional on the row not being terminal, so the second closer changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from session.closing import Closing, Done, close
+from session.events import Result, ResultError, SessionCancelling
+from session.vocabulary import COMPLETE_TASK, StopReason
+from session.wire import Ending
+from store.calls import OUTCOME_UNKNOWN, write_result
+from store.ledger import Ledger, Ledgers
+from store.rows import tool_call_of
+from store.schema import conversations, messages, tool_calls, turns
+
+_NOT_RUN: dict[StopReason, tuple[str, str]] = {
+    "cancelled": ("CANCELLED", "The session was cancelled before this call had a result."),
+    "timeout": ("TIMEOUT", "The session reached its time limit before this call had a result."),
+}
+
+
+class Endings:
+    """Ends sessions."""
+
+    def __init__(self, ledgers: Ledgers) -> None:
+        self.ledgers = ledgers
+        self.database = ledgers.database
+
+    async def close(self, session_id: str, ending: Ending) -> bool:
+        """Store what was done as the assistant message, answer every open tool call, write the terminal facts and state.
+
+        Returns False, and writes nothing, when the session was terminal already. Raises NotFound.
+        """
+        async with self.ledgers.open(session_id) as ledger:
+            if ledger.is_terminal:
+                return False
+            ending = await _with_cancel(ledger, ending)
+            await _answer_open_calls(ledger, ending.reason)
+            message_id = self.database.new_id("msg")
+            closing = close(await _done(ledger), ending, message_id)
+            await _save_message(ledger, message_id, closing)
+            for fact in closing.facts:
+                ledger.append(f"end/{fact.type}", fact)
+            ledger.move(closing.status)
+            ledger.changes |= {
+                "stop_reason": ending.reason,
+                "summary": closing.summary,
+                "error": json.dumps(closing.error) if closing.error else None,
+                "message_id": message_id,
+                "ended_ms": ledger.now_ms,
+            }
+        return True
+
+
+async def _with_cancel(ledger: Ledger, ending: Ending) -> Ending:
+    """A cancel that came from Temporal's own side is told like any other; one through us carries its reason."""
+    if ending.reason != "cancelled":
+        return ending
+    if ledger.row["cancel_mode"] is None:
+        by = ending.cancelled_by or "temporal"
+        ledger.append("cancel/now", SessionCancelling(mode="now", reason=ending.message or None, by=by))
+        return ending
+    reason = ledger.row["cancel_reason"]
+    said = f"The session was cancelled: {reason}" if reason else ending.message
+    return Ending("cancelled", said, ending.retryable, ledger.row["cancel_by"] or "")
+
+
+async def _answer_open_calls(ledger: Ledger, reason: StopReason) -> None:
+    columns = tool_calls.c
+    query = select(tool_calls).where(columns.session_id == ledger.id, columns.result.is_(None))
+    rows = (await ledger.connection.execute(query.order_by(columns.step, columns.position))).mappings().all()
+    code, message = _NOT_RUN.get(reason, ("INTERRUPTED", "The session ended before this call had a result."))
+    for row in rows:
+        lost = row["status"] == "started" and row["effect"] != "readOnly"
+        error = ResultError(code=code, message=message)
+        result = OUTCOME_UNKNOWN if lost else Result(success=False, error=error)
+        await write_result(ledger, row["step"], row, result)
+
+
+async def _done(ledger: Ledger) -> Done:
+    columns = tool_calls.c
+    query = select(tool_calls).where(columns.session_id == ledger.id).order_by(columns.step, columns.position)
+    calls = (await ledger.connection.execute(query)).mappings().all()
+    return Done(
+        session_id=ledger.id,
+        model=ledger.row["model"],
+        provider=ledger.row["provider"],
+        steps=ledger.row["step"],
+        usage=ledger.usage,
+        cost=ledger.row["cost"],
+        duration_ms=ledger.now_ms - ledger.row["created_ms"],
+        last_text=await _last_text(ledger),
+        completion=_completion(calls),
+        tool_calls=[tool_call_of(row).model_dump(mode="json", by_alias=True) for row in calls],
+    )
+
+
+def _completion(calls: Any) -> dict[str, Any]:
+    for row in reversed(calls):
+        if row["name"] == COMPLETE_TASK and row["status"] == "success":
+            return dict(json.loads(row["arguments"]))
+    return {}
+
+
+async def _last_text(ledger: Ledger) -> str:
+    """The text of the last turn that had any."""
+    query = (
+        select(turns.c.blocks).where(turns.c.session_id == ledger.id).order_by(turns.c.step.desc()).limit(5)
+    )
+    for (blocks,) in (await ledger.connection.execute(query)).all():
+        text = "\n\n".join(block["text"] for block in json.loads(blocks) if block["type"] == "text")
+        if text:
+            return text
+    return ""
+
+
+async def _save_message(ledger: Ledger, message_id: str, closing: Closing) -> None:
+    conversation: Mapping[str, Any] = {"id": ledger.row["conversation_id"]}
+    query = (
+        select(conversations.c.message_count)
+        .where(conversations.c.id == conversation["id"])
+        .with_for_update()
+    )
+    count = (await ledger.connection.execute(query)).scalar_one() + 1
+    values = {
+        "id": message_id,
+        "conversation_id": conversation["id"],
+        "seq": count,
+        "role": "assistant",
+        "content": closing.content,
+        "model": ledger.row["model"],
+        "provider": ledger.row["provider"],
+        "session_id": ledger.id,
+        "usage": json.dumps(ledger.usage.published()),
+        "cost": ledger.row["cost"],
+        "created_ms": ledger.now_ms,
+    }
+    await ledger.connection.execute(insert(messages).values(values))
+    freed = {"active_session_id": None, "message_count": count, "updated_ms": ledger.now_ms}
+    mine = (conversations.c.id == conversation["id"],)
+    await ledger.connection.execute(update(conversations).where(*mine).values(freed))

@@ -1,0 +1,45 @@
+"""Reading facts: pages of a session's stream, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from session.live import Frame, Position
+from session.status import is_terminal
+from store.database import Database
+from store.ledger import NotFound
+from store.schema import facts, sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a session's stream has come: the last fact's offset, and whether nothing will follow it."""
+
+    last: int
+    over: bool
+    deadline_ms: int
+
+
+class Facts:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def after(self, session_id: str, offset: int, limit: int = 500) -> list[Frame]:
+        """Up to `limit` facts after `offset`, oldest first; empty for a session that does not exist."""
+        query = select(facts.c.position, facts.c.frame).where(
+            facts.c.session_id == session_id, facts.c.position > offset
+        )
+        async with self.database.read() as connection:
+            rows = (await connection.execute(query.order_by(facts.c.position).limit(limit))).all()
+        return [Frame(Position(row.position), row.frame) for row in rows]
+
+    async def head(self, session_id: str) -> Head:
+        """Raises NotFound."""
+        columns = (sessions.c.last_offset, sessions.c.status, sessions.c.deadline_ms)
+        async with self.database.read() as connection:
+            row = (await connection.execute(select(*columns).where(sessions.c.id == session_id))).first()
+        if row is None:
+            raise NotFound(f"no session {session_id}")
+        return Head(row.last_offset, is_terminal(row.status), row.deadline_ms)

@@ -1,0 +1,136 @@
+"""The ledger: one session's row, locked inside a write transaction, and the facts written with it.
+
+Every change to a session goes through here, so three promises are kept in one place: offsets come from the row's own
+counter inside the writing transaction (offset order is commit order, no gaps); a key makes a fact once-only; and after
+the commit the facts are handed to the bus. A crash before the commit leaves nothing, after it the facts are there and
+a reader finds them in the store even if the bus was never told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from session.events import Event
+from session.live import StoredFact
+from session.status import is_terminal, move
+from session.usage import Usage
+from session.vocabulary import SessionStatus
+from store.database import Database
+from store.schema import facts, sessions
+
+Announce = Callable[[str, Sequence[StoredFact], bool], None]
+"""Called after a commit with the session's id, its new facts, and whether the session is now over."""
+
+
+class NotFound(LookupError):
+    """No such session or conversation."""
+
+
+class SessionOver(Exception):
+    """The session is terminal: nothing was written."""
+
+
+class Fenced(Exception):
+    """A newer attempt of this step has begun: nothing was written."""
+
+
+class Ledger:
+    """A locked session row, the changes to it and the facts to append; written when the transaction ends."""
+
+    def __init__(self, connection: AsyncConnection, row: RowMapping, now_ms: int) -> None:
+        self.connection = connection
+        self.row = row
+        self.now_ms = now_ms
+        self.changes: dict[str, Any] = {}
+        self._facts: list[tuple[str, StoredFact]] = []
+
+    @property
+    def id(self) -> str:
+        return str(self.row["id"])
+
+    def value(self, column: str) -> Any:
+        """The column as it will be after this transaction."""
+        return self.changes.get(column, self.row[column])
+
+    @property
+    def is_terminal(self) -> bool:
+        return is_terminal(self.value("status"))
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(
+            self.value("input_tokens"),
+            self.value("output_tokens"),
+            self.value("cache_read_tokens"),
+            self.value("cache_write_tokens"),
+        )
+
+    def move(self, to: SessionStatus) -> None:
+        self.changes["status"] = move(self.value("status"), to)
+
+    def append(self, key: str, event: Event, *, closes: str = "", attempt: int = 0) -> None:
+        """Append a fact under its dedupe key. `closes`: the scope whose deltas it replaces (session.live)."""
+        offset = self.row["last_offset"] + len(self._facts) + 1
+        frame = event.frame(self.now_ms)
+        self._facts.append((key, StoredFact(offset, event.type, frame, closes, attempt)))
+
+    async def has_fact(self, key: str) -> bool:
+        query = select(facts.c.position).where(facts.c.session_id == self.id, facts.c.key == key)
+        return (await self.connection.execute(query)).first() is not None
+
+    async def _write(self) -> list[StoredFact]:
+        if self._facts:
+            rows = [
+                {
+                    "session_id": self.id,
+                    "position": fact.offset,
+                    "key": key,
+                    "type": fact.type,
+                    "frame": fact.frame,
+                }
+                for key, fact in self._facts
+            ]
+            await self.connection.execute(insert(facts), rows)
+            self.changes["last_offset"] = self.row["last_offset"] + len(rows)
+        if self.changes:
+            await self.connection.execute(
+                update(sessions).where(sessions.c.id == self.id).values(self.changes)
+            )
+        return [fact for _, fact in self._facts]
+
+
+class Ledgers:
+    """Opens ledgers and announces what they committed."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.announce: Announce = lambda session_id, new_facts, over: None
+
+    @asynccontextmanager
+    async def open(self, session_id: str) -> AsyncIterator[Ledger]:
+        """Lock the session's row. Raises NotFound; an exception inside leaves nothing behind."""
+        async with self.database.write() as connection:
+            query = select(sessions).where(sessions.c.id == session_id).with_for_update()
+            row = (await connection.execute(query)).mappings().first()
+            if row is None:
+                raise NotFound(f"no session {session_id}")
+            ledger = Ledger(connection, row, self.database.clock())
+            yield ledger
+            written = await ledger._write()
+        if written:
+            self.announce(session_id, written, ledger.is_terminal)
+
+    @asynccontextmanager
+    async def create(self, connection: AsyncConnection, values: dict[str, Any]) -> AsyncIterator[Ledger]:
+        """Insert a session's row inside the caller's transaction, with its first facts; the caller announces nothing:
+        nobody can read a session before its creation is committed."""
+        row = {column.name: None for column in sessions.c} | {"last_offset": 0} | values
+        await connection.execute(insert(sessions).values(values))
+        ledger = Ledger(connection, row, self.database.clock())  # type: ignore[arg-type]  # a dict reads like a row
+        yield ledger
+        await ledger._write()

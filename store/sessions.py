@@ -1,0 +1,123 @@
+"""Reading, listing and cancelling sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from session.events import SessionCancelling
+from session.resources import Session
+from session.status import sources
+from session.vocabulary import CancelMode
+from session.wire import SessionInput
+from store.cursor import newest_first, page
+from store.ledger import Ledgers, NotFound, SessionOver
+from store.rows import session_of
+from store.schema import sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """`GET /api/sessions` (CONTRACT §2); times in Unix ms."""
+
+    statuses: Collection[str] = ()
+    conversation_id: str | None = None
+    model: str | None = None
+    created_after_ms: int | None = None
+    created_before_ms: int | None = None
+    q: str | None = None
+
+
+class Sessions:
+    """The sessions table. Every write is one transaction: after a crash it happened whole or not at all."""
+
+    def __init__(self, ledgers: Ledgers) -> None:
+        self.ledgers = ledgers
+        self.database = ledgers.database
+
+    async def get(self, session_id: str) -> Session:
+        """Raises NotFound."""
+        return session_of(await self.row(session_id))
+
+    async def row(self, session_id: str) -> Mapping[str, Any]:
+        """The whole row, for those who need more than is published. Raises NotFound."""
+        async with self.database.read() as connection:
+            return await row_of(connection, session_id)
+
+    async def mark_queued(self, session_id: str) -> None:
+        """Temporal accepted the workflow; nothing happens if a worker was faster."""
+        move = update(sessions).where(sessions.c.id == session_id, sessions.c.status.in_(sources("queued")))
+        async with self.database.write() as connection:
+            await connection.execute(move.values(status="queued", queued_ms=self.database.clock()))
+
+    async def request_cancel(
+        self, session_id: str, mode: CancelMode, reason: str | None, by: str
+    ) -> tuple[Session, int]:
+        """Record a cancel and its fact; return the session and when cancel was first requested (Unix ms).
+
+        A crash before the signal reached Temporal leaves the request in the row, and the reconciler sends it.
+        Raises NotFound, SessionOver. Asking again changes nothing, except that `now` overrides `graceful`.
+        """
+        async with self.ledgers.open(session_id) as ledger:
+            if ledger.is_terminal:
+                raise SessionOver(session_id)
+            if ledger.row["cancel_mode"] is None or (ledger.row["cancel_mode"], mode) == ("graceful", "now"):
+                ledger.changes |= {"cancel_mode": mode, "cancel_reason": reason, "cancel_by": by}
+                ledger.changes["cancel_ms"] = ledger.row["cancel_ms"] or ledger.now_ms
+                ledger.append(f"cancel/{mode}", SessionCancelling(mode=mode, reason=reason, by=by))
+            requested = ledger.value("cancel_ms")
+            session = session_of({**ledger.row, **ledger.changes})
+        return session, requested
+
+    async def list(
+        self, filters: Filters, cursor: str | None, limit: int
+    ) -> tuple[list[Session], str | None]:
+        """A page, newest first, and the next cursor. Raises BadCursor."""
+        query = select(sessions)
+        if filters.statuses:
+            query = query.where(sessions.c.status.in_(filters.statuses))
+        if filters.conversation_id is not None:
+            query = query.where(sessions.c.conversation_id == filters.conversation_id)
+        if filters.model is not None:
+            query = query.where(sessions.c.model == filters.model)
+        if filters.created_after_ms is not None:
+            query = query.where(sessions.c.created_ms > filters.created_after_ms)
+        if filters.created_before_ms is not None:
+            query = query.where(sessions.c.created_ms < filters.created_before_ms)
+        if filters.q:
+            query = query.where(sessions.c.goal.icontains(filters.q, autoescape=True))
+        async with self.database.read() as connection:
+            rows = (await connection.execute(newest_first(query, sessions, cursor, limit))).mappings().all()
+        shown, following = page(list(rows), limit)
+        return [session_of(row) for row in shown], following
+
+    async def unfinished(self) -> list[Mapping[str, Any]]:
+        """The rows that are not terminal, oldest first: what the reconciler looks after."""
+        query = select(sessions).where(sessions.c.status.in_(("created", "queued", "running")))
+        async with self.database.read() as connection:
+            return list((await connection.execute(query.order_by(sessions.c.created_ms))).mappings().all())
+
+
+async def row_of(connection: AsyncConnection, session_id: str) -> Mapping[str, Any]:
+    """The session's row. Raises NotFound."""
+    row = (await connection.execute(select(sessions).where(sessions.c.id == session_id))).mappings().first()
+    if row is None:
+        raise NotFound(f"no session {session_id}")
+    return row
+
+
+def session_input(row: Mapping[str, Any], search_attributes: bool) -> SessionInput:
+    """The workflow's input for a session's row: ids and limits, no content."""
+    return SessionInput(
+        session_id=row["id"],
+        deadline_ms=row["deadline_ms"],
+        max_steps=row["max_steps"],
+        model=row["model"],
+        max_budget=row["max_budget"],
+        max_cost_usd=row["max_cost_usd"],
+        search_attributes=search_attributes,
+    )

@@ -1,0 +1,230 @@
+"""Starting sessions: one transaction stores the user message, the session and its first facts, once per key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from session.events import SessionStart, UserMessage
+from session.resources import Session
+from session.start import SETTINGS, StartFields
+from session.vocabulary import TERMINAL
+from store.ledger import Ledgers, NotFound
+from store.rows import iso, session_of
+from store.schema import conversations, idempotency_keys, messages
+from store.sessions import row_of
+
+GOAL_CHARS = 500
+TITLE_CHARS = 50
+
+
+class Conflict(Exception):
+    """The conversation has an active session already."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.session_id = session_id
+
+
+class KeyReused(Exception):
+    """The Idempotency-Key was used before with another request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who starts a session, and under which Idempotency-Key (`request_hash` tells whether it is the same request)."""
+
+    tenant: str = ""
+    key: str | None = None
+    request_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A stored session. `is_new` is False when an Idempotency-Key brought back an earlier one."""
+
+    session: Session
+    is_new: bool
+
+
+class Starting:
+    """Starts sessions. A crash before the commit leaves nothing; after it the session is `created`, and a retry with the
+    same key or the reconciler starts its workflow."""
+
+    def __init__(self, ledgers: Ledgers) -> None:
+        self.ledgers = ledgers
+        self.database = ledgers.database
+
+    async def start(
+        self, fields: StartFields, model: str, caller: Caller, conversation_id: str | None = None
+    ) -> Started:
+        """Store the user message, the session (`created`) and its first two facts; no conversation id makes one.
+
+        Raises NotFound (conversation), Conflict (one active session per conversation), KeyReused.
+        """
+
+        async def create(connection: AsyncConnection) -> str:
+            now = self.database.clock()
+            conversation = conversation_id or await self._new_conversation(connection, now)
+            session_id = await self._claim(connection, conversation, now)
+            message_id, count = await self._say(connection, conversation, fields.content, session_id, now)
+            values = self._row(fields, model, caller, now) | {
+                "id": session_id,
+                "conversation_id": conversation,
+                "user_message_id": message_id,
+            }
+            await self._create(connection, values, fields.content, count)
+            return session_id
+
+        return await self._once(caller, create)
+
+    async def retry(self, session_id: str, caller: Caller) -> Started:
+        """Store a new session from the same user message and settings. Raises NotFound, Conflict (also: not over)."""
+
+        async def create(connection: AsyncConnection) -> str:
+            original = await row_of(connection, session_id)
+            if original["status"] not in TERMINAL:
+                raise Conflict(session_id)
+            now = self.database.clock()
+            new_id = await self._claim(connection, original["conversation_id"], now)
+            query = select(messages.c.content, messages.c.seq).where(
+                messages.c.id == original["user_message_id"]
+            )
+            content, seq = (await connection.execute(query)).one()
+            kept = ("conversation_id", "user_message_id", "goal", "model", "provider", "effort", "max_steps")
+            kept += ("max_budget", "max_cost_usd", "show_thinking", "security_mode", "settings")
+            timeout_ms = json.loads(original["settings"])["timeoutSeconds"] * 1000
+            values = {name: original[name] for name in kept} | {
+                "id": new_id,
+                "original_session_id": session_id,
+                "tenant": caller.tenant,
+                **_fresh(now, timeout_ms),
+            }
+            await self._create(connection, values, content, seq)
+            return new_id
+
+        return await self._once(caller, create)
+
+    async def _once(self, caller: Caller, create: Callable[[AsyncConnection], Awaitable[str]]) -> Started:
+        """Run `create` in a write transaction unless the caller's key has a session; a lost race reads the winner's."""
+        for last_try in (False, True):
+            try:
+                async with self.database.write() as connection:
+                    known = await self._known(connection, caller)
+                    if known is not None:
+                        return Started(session_of(await row_of(connection, known)), is_new=False)
+                    session_id = await create(connection)
+                    if caller.key is not None:
+                        await connection.execute(
+                            insert(idempotency_keys).values(
+                                tenant=caller.tenant,
+                                key=caller.key,
+                                request_hash=caller.request_hash,
+                                session_id=session_id,
+                                created_ms=self.database.clock(),
+                            )
+                        )
+                    return Started(session_of(await row_of(connection, session_id)), is_new=True)
+            except IntegrityError:
+                if last_try or caller.key is None:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _known(self, connection: AsyncConnection, caller: Caller) -> str | None:
+        if caller.key is None:
+            return None
+        query = select(idempotency_keys.c.session_id, idempotency_keys.c.request_hash).where(
+            idempotency_keys.c.tenant == caller.tenant, idempotency_keys.c.key == caller.key
+        )
+        row = (await connection.execute(query)).first()
+        if row is None:
+            return None
+        if row.request_hash != caller.request_hash:
+            raise KeyReused("this Idempotency-Key was used before with another request")
+        return str(row.session_id)
+
+    async def _new_conversation(self, connection: AsyncConnection, now: int) -> str:
+        conversation_id = self.database.new_id("conv")
+        values = {"id": conversation_id, "metadata": "{}", "created_ms": now, "updated_ms": now}
+        await connection.execute(insert(conversations).values(values))
+        return conversation_id
+
+    async def _claim(self, connection: AsyncConnection, conversation_id: str, now: int) -> str:
+        """Make the new session the conversation's only active one."""
+        session_id = self.database.new_id("sess")
+        free = conversations.c.active_session_id.is_(None)
+        claim = update(conversations).where(conversations.c.id == conversation_id, free)
+        claimed = await connection.execute(claim.values(active_session_id=session_id, updated_ms=now))
+        if claimed.rowcount:
+            return session_id
+        query = select(conversations.c.active_session_id).where(conversations.c.id == conversation_id)
+        row = (await connection.execute(query)).first()
+        if row is None:
+            raise NotFound(f"no conversation {conversation_id}")
+        raise Conflict(row.active_session_id)
+
+    async def _say(
+        self, connection: AsyncConnection, conversation_id: str, content: str, session_id: str, now: int
+    ) -> tuple[str, int]:
+        message_id = self.database.new_id("msg")
+        query = select(conversations.c.message_count, conversations.c.title)
+        row = (await connection.execute(query.where(conversations.c.id == conversation_id))).one()
+        count = row.message_count + 1
+        changes = {"message_count": count, "title": row.title or content[:TITLE_CHARS]}
+        await connection.execute(
+            update(conversations).where(conversations.c.id == conversation_id).values(changes)
+        )
+        values = {"id": message_id, "conversation_id": conversation_id, "seq": count, "role": "user"}
+        values |= {"content": content, "session_id": session_id, "created_ms": now}
+        await connection.execute(insert(messages).values(values))
+        return message_id, count
+
+    def _row(self, fields: StartFields, model: str, caller: Caller, now: int) -> dict[str, Any]:
+        return {
+            "tenant": caller.tenant,
+            "goal": fields.content[:GOAL_CHARS],
+            "model": model,
+            "provider": fields.provider,
+            "effort": fields.effort,
+            "max_steps": fields.step_budget,
+            "max_budget": fields.max_budget,
+            "max_cost_usd": fields.max_cost_usd,
+            "show_thinking": fields.show_thinking,
+            "security_mode": fields.security_mode,
+            "settings": fields.model_dump_json(by_alias=True, include=set(SETTINGS)),
+            **_fresh(now, fields.timeout_seconds * 1000),
+        }
+
+    async def _create(
+        self, connection: AsyncConnection, values: dict[str, Any], content: str, count: int
+    ) -> None:
+        async with self.ledgers.create(connection, values) as ledger:
+            ledger.append(
+                "user_message",
+                UserMessage(id=values["user_message_id"], content=content, message_count=count),
+            )
+            ledger.append(
+                "session:start",
+                SessionStart(
+                    session_id=values["id"],
+                    conversation_id=values["conversation_id"],
+                    goal=values["goal"],
+                    model=values["model"],
+                    provider=values["provider"],
+                    effort=values["effort"],
+                    max_steps=values["max_steps"],
+                    max_budget=values["max_budget"],
+                    security_mode=values["security_mode"],
+                    deadline=iso(values["deadline_ms"]),
+                ),
+            )
+
+
+def _fresh(now: int, timeout_ms: int) -> dict[str, Any]:
+    return {"status": "created", "created_ms": now, "deadline_ms": now + timeout_ms}

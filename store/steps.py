@@ -1,0 +1,285 @@
+"""Writing a step: its begin, the model's reply, its tool calls and their results.
+
+Fencing (DESIGN §3): a step's row of authority is (epoch, step, attempt) on the session. An attempt may begin only if it
+is newer than the one that began last, and may write only while it is still the newest. The first stored reply of a step
+wins: a later attempt is given that reply instead of buying another (G3).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import to_json
+from sqlalchemy import insert, select
+
+from session.budget import percent_used, warning_due
+from session.events import (
+    BudgetWarning,
+    Content,
+    Event,
+    StepComplete,
+    StepRetry,
+    StepStart,
+    ThinkingEnd,
+    ThinkingStart,
+    ToolCalled,
+)
+from session.live import model_scope
+from session.usage import Usage
+from session.vocabulary import SecurityLevel
+from session.wire import CallRef, ModelReply, StepRef
+from store.ledger import Fenced, Ledger, Ledgers, SessionOver
+from store.schema import tool_calls, turns
+
+
+@dataclass(frozen=True, slots=True)
+class NewCall:
+    """A tool call as the model asked for it."""
+
+    ref: CallRef
+    arguments: dict[str, Any]
+    security_level: SecurityLevel
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A model's reply on its way into the store: its blocks as received, and what is told of it."""
+
+    model: str
+    blocks: list[dict[str, Any]]
+    usage: Usage = field(default_factory=Usage)
+    cost: float | None = None
+    stop_reason: str | None = None
+    request_id: str | None = None
+    thinking: str = ""
+    text: str = ""
+    calls: Sequence[NewCall] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A step that may go on: the session's row, or the reply that was recorded by an earlier attempt."""
+
+    row: Mapping[str, Any]
+    recorded: ModelReply | None = None
+
+
+def fence(ledger: Ledger, at: StepRef, attempt: int) -> None:
+    """Raise SessionOver or Fenced unless this attempt is the newest that began."""
+    if ledger.is_terminal:
+        raise SessionOver(ledger.id)
+    if (ledger.value("epoch_ms"), ledger.value("step"), ledger.value("attempt")) != (
+        at.epoch_ms,
+        at.step,
+        attempt,
+    ):
+        raise Fenced(f"step {at.step} was begun again by a newer attempt")
+
+
+class Steps:
+    """Writes steps. Each method is one transaction; a crash before it leaves the step as it was."""
+
+    def __init__(self, ledgers: Ledgers) -> None:
+        self.ledgers = ledgers
+        self.database = ledgers.database
+
+    async def begin(self, at: StepRef, attempt: int) -> Begun:
+        """Begin (or begin again) a step: `step:start` once, `step:retry` for later attempts, status `running`.
+
+        Returns the recorded reply if there is one. Raises NotFound, SessionOver, Fenced.
+        """
+        async with self.ledgers.open(at.session_id) as ledger:
+            recorded = await _recorded(ledger, at.step)
+            if recorded is not None:
+                return Begun(ledger.row, recorded)
+            if ledger.is_terminal:
+                raise SessionOver(ledger.id)
+            row = ledger.row
+            begun_before = row["step"] == at.step
+            if (at.epoch_ms, at.step, attempt) <= (row["epoch_ms"], row["step"], row["attempt"]):
+                raise Fenced(f"step {at.step} was begun by a newer attempt")
+            ledger.changes |= {"epoch_ms": at.epoch_ms, "step": at.step, "attempt": attempt}
+            scope = model_scope(at.step)
+            if begun_before:
+                if not await ledger.has_fact(_retry_key(at, attempt)):
+                    lost = StepRetry(
+                        step=at.step, attempt=attempt, reason="the worker was lost", retry_after_ms=0
+                    )
+                    ledger.append(_retry_key(at, attempt), lost, closes=scope, attempt=attempt)
+            else:
+                self._start_step(ledger, at, attempt)
+        return Begun(row)
+
+    def _start_step(self, ledger: Ledger, at: StepRef, attempt: int) -> None:
+        ledger.changes["step_started_ms"] = ledger.now_ms
+        if ledger.value("status") != "running":
+            ledger.move("running")
+            ledger.changes["started_ms"] = ledger.now_ms
+            ledger.changes["queued_ms"] = ledger.row["queued_ms"] or ledger.now_ms
+        started = StepStart(
+            step=at.step,
+            attempt=attempt,
+            max_steps=ledger.row["max_steps"],
+            used_budget=ledger.usage.total_tokens,
+            max_budget=ledger.row["max_budget"],
+        )
+        ledger.append(f"step/{at.step}", started, closes=model_scope(at.step), attempt=attempt)
+
+    async def announce_retry(self, at: StepRef, attempt: int, reason: str, retry_after_ms: int) -> None:
+        """Attempt `attempt` failed and another will come: tell readers to drop its deltas. Raises as `fence`."""
+        async with self.ledgers.open(at.session_id) as ledger:
+            fence(ledger, at, attempt)
+            coming = StepRetry(
+                step=at.step, attempt=attempt + 1, reason=reason, retry_after_ms=retry_after_ms
+            )
+            ledger.append(
+                _retry_key(at, attempt + 1), coming, closes=model_scope(at.step), attempt=attempt + 1
+            )
+
+    async def start_thinking(self, at: StepRef, attempt: int) -> None:
+        """The first piece of reasoning arrived; said once per step, whatever attempt. Raises as `fence`."""
+        key = f"step/{at.step}/thinking"
+        async with self.ledgers.open(at.session_id) as ledger:
+            fence(ledger, at, attempt)
+            if not await ledger.has_fact(key):
+                ledger.append(key, ThinkingStart(step=at.step))
+
+    async def record_reply(self, at: StepRef, attempt: int, reply: Reply) -> ModelReply:
+        """Store a whole reply, its usage, its calls and its facts. Returns the first stored reply of the step.
+
+        Raises as `fence`. After a crash here the reply is lost and is bought again by the next attempt, announced.
+        """
+        async with self.ledgers.open(at.session_id) as ledger:
+            recorded = await _recorded(ledger, at.step)
+            if recorded is not None:
+                return recorded
+            fence(ledger, at, attempt)
+            await _insert_turn(ledger, at.step, reply, partial=False)
+            await _insert_calls(ledger, at.step, reply.calls)
+            before = ledger.usage
+            _spend(ledger, reply)
+            for key, fact in _reply_facts(ledger, at.step, reply):
+                ledger.append(f"step/{at.step}/{key}", fact, closes=model_scope(at.step))
+            if not reply.calls:
+                complete_step(ledger, at.step, reply.usage, before, 0)
+        return ModelReply(reply.usage, reply.cost, [call.ref for call in reply.calls])
+
+    async def record_partial(self, at: StepRef, attempt: int, reply: Reply) -> None:
+        """Keep what came of a reply that cancel or timeout cut off. Raises as `fence`."""
+        async with self.ledgers.open(at.session_id) as ledger:
+            fence(ledger, at, attempt)
+            if await _recorded(ledger, at.step) is not None:
+                return
+            await _insert_turn(ledger, at.step, reply, partial=True)
+            _spend(ledger, reply)
+            if reply.text:
+                kept = Content(step=at.step, text=reply.text, partial=True)
+                ledger.append(f"step/{at.step}/content", kept, closes=model_scope(at.step))
+
+
+def _retry_key(at: StepRef, attempt: int) -> str:
+    return f"step/{at.step}/retry/{at.epoch_ms}/{attempt}"
+
+
+async def _recorded(ledger: Ledger, step: int) -> ModelReply | None:
+    query = select(turns.c.usage, turns.c.cost, turns.c.calls).where(
+        turns.c.session_id == ledger.id, turns.c.step == step, turns.c.partial.is_(False)
+    )
+    row = (await ledger.connection.execute(query)).first()
+    if row is None:
+        return None
+    calls = [CallRef(**call) for call in json.loads(row.calls)]
+    return ModelReply(Usage(**json.loads(row.usage)), row.cost, calls)
+
+
+async def _insert_turn(ledger: Ledger, step: int, reply: Reply, *, partial: bool) -> None:
+    values = {
+        "session_id": ledger.id,
+        "step": step,
+        "blocks": to_json(reply.blocks).decode(),
+        "calls": to_json([call.ref for call in reply.calls]).decode(),
+        "usage": to_json(reply.usage).decode(),
+        "cost": reply.cost,
+        "model": reply.model,
+        "stop_reason": reply.stop_reason,
+        "request_id": reply.request_id,
+        "partial": partial,
+        "created_ms": ledger.now_ms,
+    }
+    await ledger.connection.execute(insert(turns).values(values))
+
+
+async def _insert_calls(ledger: Ledger, step: int, calls: Sequence[NewCall]) -> None:
+    if not calls:
+        return
+    rows = [
+        {
+            "session_id": ledger.id,
+            "step": step,
+            "call_id": call.ref.id,
+            "position": position,
+            "name": call.ref.name,
+            "arguments": to_json(call.arguments).decode(),
+            "effect": call.ref.effect,
+            "security_level": call.security_level,
+            "status": "pending",
+        }
+        for position, call in enumerate(calls)
+    ]
+    await ledger.connection.execute(insert(tool_calls), rows)
+
+
+def _spend(ledger: Ledger, reply: Reply) -> None:
+    usage = ledger.usage + reply.usage
+    ledger.changes |= {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+    }
+    if reply.cost is not None:
+        ledger.changes["cost"] = (ledger.value("cost") or 0.0) + reply.cost
+
+
+def _reply_facts(ledger: Ledger, step: int, reply: Reply) -> list[tuple[str, Event]]:
+    told: list[tuple[str, Event]] = []
+    if reply.thinking and ledger.row["show_thinking"]:
+        told.append(("thinking/end", ThinkingEnd(step=step, text=reply.thinking)))
+    if reply.text:
+        told.append(("content", Content(step=step, text=reply.text)))
+    for call in reply.calls:
+        called = ToolCalled(
+            tool_call_id=call.ref.id,
+            id=call.ref.id,
+            name=call.ref.name,
+            arguments=call.arguments,
+            args=call.arguments,
+            step=step,
+            security_level=call.security_level,
+        )
+        told.append((f"tool/{call.ref.id}", called))
+    return told
+
+
+def complete_step(ledger: Ledger, step: int, usage: Usage, before: Usage, calls: int) -> None:
+    """Append `step:complete` and, the first time that 80 % of the token budget is passed, `budget:warning`."""
+    budget, used = ledger.row["max_budget"], ledger.usage
+    complete = StepComplete(
+        step=step,
+        usage=usage.published(),
+        used_budget=used.total_tokens,
+        budget_remaining=None if budget is None else max(0, budget - used.total_tokens),
+        steps_remaining=max(0, ledger.row["max_steps"] - step),
+        tool_calls_in_step=calls,
+        duration_ms=ledger.now_ms - (ledger.value("step_started_ms") or ledger.now_ms),
+    )
+    ledger.append(f"step/{step}/complete", complete, closes=model_scope(step))
+    if budget is not None and warning_due(before, used, budget):
+        percent = percent_used(used, budget)
+        ledger.append(
+            "budget/warning",
+            BudgetWarning(percent_used=percent, used_budget=used.total_tokens, max_budget=budget),
+        )

@@ -1,0 +1,68 @@
+"""The store as its users see it: one object with a part for each kind of writing and reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from store.bus import Bus
+from store.calls import Calls
+from store.conversations import Conversations
+from store.database import Database, open_database
+from store.endings import Endings
+from store.facts import Facts
+from store.ledger import Ledgers
+from store.sessions import Sessions
+from store.starting import Starting
+from store.steps import Steps
+from store.transcript import Transcripts
+
+
+@dataclass(frozen=True)
+class Store:
+    """Everything that lasts, and the bus that is told of it after each commit."""
+
+    database: Database
+    bus: Bus
+    starting: Starting
+    sessions: Sessions
+    steps: Steps
+    calls: Calls
+    endings: Endings
+    facts: Facts
+    transcripts: Transcripts
+    conversations: Conversations
+
+    @classmethod
+    def over(cls, database: Database, bus: Bus) -> Store:
+        ledgers = Ledgers(database)
+        ledgers.announce = bus.publish_facts
+        return cls(
+            database=database,
+            bus=bus,
+            starting=Starting(ledgers),
+            sessions=Sessions(ledgers),
+            steps=Steps(ledgers),
+            calls=Calls(ledgers),
+            endings=Endings(ledgers),
+            facts=Facts(database),
+            transcripts=Transcripts(database),
+            conversations=Conversations(database),
+        )
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when the database does not answer."""
+        async with self.database.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        await self.bus.close()
+        await self.database.close()
+
+
+async def open_store(url: str, bus: Bus, clock: Callable[[], int] | None = None) -> Store:
+    """Open the database at an async SQLAlchemy URL with its migrations applied. Raises StoreUnavailable."""
+    database = await (open_database(url, clock) if clock else open_database(url))
+    return Store.over(database, bus)
