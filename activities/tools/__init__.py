@@ -1,0 +1,25 @@
+"""The tools that a model may call, one file each. Adding one: write its file, and name it in `_NAMES`.
+
+Light to import: the API lists the tools from here without running any.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from activities.tools.spec import ToolContext, ToolError, ToolOutput, ToolSpec, call
+
+_NAMES = (
+    "read_file",
+    "write_file",
+    "edit_file",
+    "search_files",
+    "grep",
+    "directory_tree",
+    "exec",
+    "complete_task",
+)
+
+TOOLS: dict[str, ToolSpec[Any]] = {name: import_module(f"{__name__}.{name}").TOOL for name in _NAMES}
+"""Every tool by its name, in the order in which the model is shown them."""
+
+__all__ = ["TOOLS", "ToolContext", "ToolError", "ToolOutput", "ToolSpec", "call"]

@@ -1,0 +1,150 @@
+"""What a tool is, and the one way to call it.
+
+A tool is a `ToolSpec`: a name, a description written for a model, a pydantic model of its arguments, and
+an async `run`. `call` validates, runs within the tool's own time limit, and bounds what the model is
+shown. A failure that the model should see is a `ToolError`; everything else that is raised is a bug or a
+cancellation, and is the caller's.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+
+from activities.tools.text import clean, clipped
+from session.vocabulary import Effect, SecurityLevel
+
+Stream = Literal["stdout", "stderr"]
+
+
+class Arguments(BaseModel):
+    """The arguments of a tool: named as in CONTRACT §4 (camelCase, or as aliased), anything else refused."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_alias=True, frozen=True, extra="forbid")
+
+
+ArgsT = TypeVar("ArgsT", bound=BaseModel)
+
+
+class ToolError(Exception):
+    """A failure for the model to read: a machine code, a sentence, and output to show beside it."""
+
+    def __init__(self, code: str, message: str, content: str = "") -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.content = content
+
+
+@dataclass(frozen=True)
+class ToolOutput:
+    """What a tool call came to. `truncated`: the model sees less than there was."""
+
+    content: str
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """What a call may touch: the session's workspace folder (made when missing), and a way to report
+    progress.
+
+    `progress` is called on the event loop, must not block and must not raise. `secrets` are names of
+    environment variables that no command may see, over and above the allow-list in `environment.py`.
+    """
+
+    workspace: Path
+    progress: Callable[[Stream, str], None] = lambda _stream, _text: None
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ToolSpec(Generic[ArgsT]):
+    """A tool as model, API and workflow see it. `timeout` is in seconds, `output_cap` in characters."""
+
+    name: str
+    description: str
+    arguments: type[ArgsT]
+    security_level: SecurityLevel
+    effect: Effect
+    timeout: float
+    output_cap: int
+    run: Callable[[ArgsT, ToolContext], Awaitable[ToolOutput]]
+
+    def input_schema(self) -> dict[str, Any]:
+        """The arguments as a plain JSON schema: one object, nothing by reference, no generated titles."""
+        schema = self.arguments.model_json_schema(by_alias=True)
+        tidy: dict[str, Any] = _tidied(schema, schema.get("$defs", {}))
+        tidy.pop("description", None)  # the model's docstring; the tool has its own description
+        return tidy
+
+
+async def call(spec: ToolSpec[ArgsT], arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
+    """Run one tool call to its end.
+
+    Raises `ToolError` for what the model should know (INVALID_ARGUMENTS, TIMEOUT, and the tool's own
+    codes). When it returns, raises or is cancelled, nothing that the call started is left running.
+    """
+    parsed = _parsed(spec, arguments)
+    limit = asyncio.timeout(spec.timeout)
+    try:
+        async with limit:
+            output = await spec.run(parsed, context)
+    except ToolError as error:
+        shown, _ = clipped(clean(error.content), spec.output_cap)
+        raise ToolError(error.code, clean(error.message), shown) from error
+    except OSError as error:
+        # asyncio's own TimeoutError is an OSError too; a system call that timed out is not the tool's limit.
+        if limit.expired():
+            raise ToolError("TIMEOUT", f"{spec.name} was stopped after {spec.timeout:g} s") from error
+        raise ToolError("IO_ERROR", f"{spec.name} failed: {error.strerror or error}") from error
+    shown, cut = clipped(clean(output.content), spec.output_cap)
+    return ToolOutput(shown, truncated=output.truncated or cut)
+
+
+def _parsed(spec: ToolSpec[ArgsT], arguments: Mapping[str, Any]) -> ArgsT:
+    try:
+        return spec.arguments.model_validate(arguments)
+    except ValidationError as error:
+        known = ", ".join(field.alias or name for name, field in spec.arguments.model_fields.items())
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        told = "; ".join(
+            _told(spec.name, known, fault["type"], fault["loc"], fault["msg"]) for fault in faults[:8]
+        )
+        raise ToolError(
+            "INVALID_ARGUMENTS", f"Call {spec.name} again with other arguments: {told}."
+        ) from error
+
+
+def _told(tool: str, known: str, kind: str, location: tuple[int | str, ...], message: str) -> str:
+    field = ".".join(str(part) for part in location)[:100]
+    if kind == "missing":
+        return f"`{field}` is missing, it is required"
+    if kind == "extra_forbidden":
+        return f"`{field}` is not an argument of {tool}, leave it out (its arguments: {known})"
+    return f"`{field}`: {message}" if field else f"{message} (an object with: {known})"
+
+
+def _tidied(node: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_tidied(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        target = {**definitions[node["$ref"].rsplit("/", 1)[-1]]}
+        target.pop("description", None)  # its docstring, written for readers of the code
+        return _tidied(
+            {**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions
+        )
+    choices = [choice for choice in node.get("anyOf", ()) if choice != {"type": "null"}]
+    if len(choices) == 1:  # optional: the model leaves it out, it need not know that null would do as well
+        rest = {key: value for key, value in node.items() if key not in ("anyOf", "default")}
+        return _tidied({**choices[0], **rest}, definitions)
+    tidy = {key: _tidied(value, definitions) for key, value in node.items() if key not in ("title", "$defs")}
+    if "properties" in node:  # a property may well be called "title"
+        tidy["properties"] = {name: _tidied(value, definitions) for name, value in node["properties"].items()}
+    return tidy
