@@ -1,0 +1,155 @@
+"""The model call: one step's reply, streamed, recorded once, told to the workflow as a small value (DESIGN §3.3).
+
+A crash before the reply is recorded loses it: the next attempt buys it again and readers are told (`step:retry`). After
+it is recorded, every later attempt returns it (G3). Provider failures follow activities.provider_errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from anthropic import AsyncAnthropic
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.asking import Transcript, model_request
+from activities.failures import alive
+from activities.provider_errors import describe, is_provider_error, posture
+from activities.reply import Fragment, ReplyBuilder, digest, text_of, thinking_of
+from activities.stopping import Stopped, until_stopped
+from activities.tools import TOOLS
+from session.events import ContentDelta, ThinkingUpdate
+from session.live import model_scope
+from session.models import cost
+from session.wire import CALL_MODEL, PROVIDER_ERROR, CallRef, ModelReply, StepRef
+from store import Store
+from store.ledger import Fenced, SessionOver
+from store.steps import NewCall, Reply
+
+
+class ModelCalls:
+    """The `call_model` activity over one client of the provider."""
+
+    def __init__(self, store: Store, client: AsyncAnthropic, transcript: Transcript) -> None:
+        self._store = store
+        self._client = client
+        self._transcript = transcript
+
+    @activity.defn(name=CALL_MODEL)
+    async def call_model(self, at: StepRef) -> ModelReply:
+        """Make step `at.step`'s model call, unless its reply is recorded already."""
+        attempt = activity.info().attempt
+        async with alive():
+            begun = await self._store.steps.begin(at, attempt)
+            if begun.recorded is not None:
+                return begun.recorded
+            return await self._make_call(at, attempt, begun.row)
+
+    async def _make_call(self, at: StepRef, attempt: int, row: Mapping[str, Any]) -> ModelReply:
+        live = _Live(self._store, at, attempt, shown=row["show_thinking"])
+        builder = ReplyBuilder()
+        try:
+            await until_stopped(self._stream(at, row, builder, live), at, self._store.bus)
+            blocks = builder.blocks()
+        except Stopped:
+            reply = _reply(row["model"], builder, builder.partial_blocks())
+            await self._store.steps.record_partial(at, attempt, reply)
+            return ModelReply(reply.usage, reply.cost, interrupted=True)
+        except Exception as error:
+            if not is_provider_error(error):
+                raise
+            raise await self._failure(at, attempt, error) from None
+        return await self._store.steps.record_reply(at, attempt, _reply(row["model"], builder, blocks))
+
+    async def _stream(self, at: StepRef, row: Mapping[str, Any], builder: ReplyBuilder, live: _Live) -> None:
+        messages = await self._transcript.messages(at.session_id, at.step - 1)
+        request = model_request(row, messages)
+        try:
+            async with await self._client.messages.create(**request, stream=True) as stream:
+                async for event in stream:
+                    fragment = builder.feed(event)
+                    if fragment is not None:
+                        live.tell(fragment)
+        finally:
+            await live.settle()
+
+    async def _failure(self, at: StepRef, attempt: int, error: Exception) -> ApplicationError:
+        """The error to raise; a coming retry is announced first, so that readers drop the deltas of this attempt."""
+        verdict = posture(error, attempt, at.deadline_ms / 1000 - time.time())
+        if verdict.final:
+            kind = {"type": PROVIDER_ERROR, "non_retryable": True}
+            return ApplicationError(verdict.reason, verdict.retryable, **kind)  # type: ignore[arg-type]
+        wait = timedelta(seconds=verdict.delay_seconds)
+        await self._store.steps.announce_retry(at, attempt, describe(error), round(verdict.delay_seconds * 1000))
+        return ApplicationError(verdict.reason, type=PROVIDER_ERROR, next_retry_delay=wait)
+
+
+class _Live:
+    """Tells fragments as they come. Reasoning waits until the fact `thinking:start` is committed, then flows."""
+
+    def __init__(self, store: Store, at: StepRef, attempt: int, *, shown: bool) -> None:
+        self._store = store
+        self._at = at
+        self._attempt = attempt
+        self._shown = shown
+        self._opening: asyncio.Task[None] | None = None
+        self._waiting: list[str] = []
+
+    def tell(self, fragment: Fragment) -> None:
+        kind, text = fragment
+        if kind == "text":
+            self._publish(ContentDelta(step=self._at.step, delta=text))
+        elif self._shown and text:
+            self._think(text)
+
+    def _think(self, text: str) -> None:
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open())
+        if self._opening.done():
+            self._publish(ThinkingUpdate(step=self._at.step, delta=text))
+        else:
+            self._waiting.append(text)
+
+    async def _open(self) -> None:
+        await self._store.steps.start_thinking(self._at, self._attempt)
+        if self._waiting:
+            self._publish(ThinkingUpdate(step=self._at.step, delta="".join(self._waiting)))
+
+    def _publish(self, event: ContentDelta | ThinkingUpdate) -> None:
+        frame = event.frame(time.time_ns() // 1_000_000)
+        self._store.bus.publish_delta(self._at.session_id, model_scope(self._at.step), self._attempt, frame)
+
+    async def settle(self) -> None:
+        """Wait for what is still being written. A fenced attempt learns it when it records its reply."""
+        if self._opening is not None:
+            with suppress(SessionOver, Fenced):
+                await self._opening
+
+
+def _reply(model: str, builder: ReplyBuilder, blocks: list[dict[str, Any]]) -> Reply:
+    calls = [
+        _new_call(block["id"], block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"
+    ]
+    return Reply(
+        model=model,
+        blocks=blocks,
+        usage=builder.usage,
+        cost=cost(model, builder.usage),
+        stop_reason=builder.stop_reason,
+        thinking=thinking_of(blocks),
+        text=text_of(blocks),
+        calls=calls,
+    )
+
+
+def _new_call(call_id: str, name: str, arguments: dict[str, Any]) -> NewCall:
+    """A call of a tool that does not exist reads nothing and harms nothing: it only gets an error as its result."""
+    spec = TOOLS.get(name)
+    effect = spec.effect if spec else "readOnly"
+    level = spec.security_level if spec else "safe"
+    return NewCall(CallRef(call_id, name, effect, digest(name, arguments)), arguments, level)

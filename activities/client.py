@@ -1,0 +1,32 @@
+"""The provider's client: one per worker, without retries of its own, since Temporal retries (DESIGN §3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+from anthropic import AsyncAnthropic
+from pydantic import SecretStr
+
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 30.0
+"""The provider sends pings while the model thinks; a stream that is silent for so long is taken for dead."""
+
+
+@asynccontextmanager
+async def provider_client(api_key: SecretStr | None, base_url: str | None) -> AsyncIterator[AsyncAnthropic]:
+    """A client that is closed at the end. Without a key every call ends as PROVIDER_ERROR and says what to set."""
+    timeout = httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
+    client = AsyncAnthropic(
+        api_key=api_key.get_secret_value() if api_key else None,
+        base_url=base_url,
+        max_retries=0,
+        http_client=httpx2.AsyncClient(timeout=timeout, limits=limits),
+        timeout=timeout,
+    )
+    try:
+        yield client
+    finally:
+        await client.close()

@@ -1,0 +1,26 @@
+"""The end of a session, recorded once (DESIGN §3.5). Trying again after a crash changes nothing that was written."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities.asking import Transcript
+from activities.failures import alive
+from session.wire import CLOSE_SESSION, CloseRequest
+from store import Store
+
+
+class Closings:
+    """The `close_session` activity."""
+
+    def __init__(self, store: Store, transcript: Transcript) -> None:
+        self._store = store
+        self._transcript = transcript
+
+    @activity.defn(name=CLOSE_SESSION)
+    async def close_session(self, request: CloseRequest) -> bool:
+        """Close the session for the reason given; False when somebody else closed it before."""
+        async with alive():
+            closed = await self._store.endings.close(request.session_id, request.ending)
+        self._transcript.forget(request.session_id)
+        return closed

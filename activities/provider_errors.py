@@ -1,0 +1,91 @@
+"""From a failed model call to what happens next: the only place that knows the provider's errors (DESIGN §4).
+
+    retry-after header           wait that long                     429, 529, 503 …
+    408 409 429 5xx 529          back off and try again
+    connection, timeout, cut     back off and try again
+    other 4xx                    final: the request itself is refused, trying again would change nothing
+
+A wait that would pass the session's deadline, or the last of MAX_ATTEMPTS, is final too. Messages carry the provider's
+own words, never a key.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import anthropic
+import httpx2
+
+MAX_ATTEMPTS = 8
+FIRST_DELAY_SECONDS = 0.5
+LONGEST_DELAY_SECONDS = 20.0
+_RETRIED_STATUS = frozenset({408, 409, 429, 529})
+_RETRIED_TYPES = frozenset({"overloaded_error", "api_error", "rate_limit_error", "timeout_error"})
+
+
+class Cut(Exception):
+    """The stream ended before `message_stop`, or a tool's input was not whole JSON: the reply does not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posture:
+    """What to do about a failed attempt. `retryable`: the client may hope for more by trying the session again."""
+
+    final: bool
+    retryable: bool
+    reason: str
+    delay_seconds: float = 0.0
+
+
+def posture(error: Exception, attempt: int, seconds_left: float) -> Posture:
+    """Judge a failure of attempt `attempt` (1…) with `seconds_left` until the session's deadline."""
+    reason = describe(error)
+    if not _may_pass(error):
+        return Posture(final=True, retryable=False, reason=reason)
+    delay = _retry_after(error)
+    if delay is None:
+        delay = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** (attempt - 1)) * random.uniform(0.8, 1.2)
+    if attempt >= MAX_ATTEMPTS:
+        return Posture(final=True, retryable=True, reason=f"{reason} (after {attempt} attempts)")
+    if delay >= seconds_left:
+        said = f"{reason} (the provider asks to wait {delay:.0f} s, longer than the session has left)"
+        return Posture(final=True, retryable=True, reason=said)
+    return Posture(final=False, retryable=True, reason=reason, delay_seconds=delay)
+
+
+def is_provider_error(error: Exception) -> bool:
+    """True for failures of the model call; anything else is a failure of our own."""
+    return isinstance(error, (anthropic.AnthropicError, httpx2.HTTPError, Cut))
+
+
+def describe(error: Exception) -> str:
+    """One sentence for people, with the provider's own message where there is one."""
+    if isinstance(error, Cut):
+        return f"the model's reply was cut off: {error}"
+    if isinstance(error, anthropic.APIStatusError):
+        said = error.api_message or error.message
+        return f"{error.type or error.status_code}: {said}"[:500]
+    if isinstance(error, (anthropic.APITimeoutError, httpx2.TimeoutException)):
+        return "the model's provider did not answer in time"
+    if isinstance(error, (anthropic.APIConnectionError, httpx2.HTTPError)):
+        return "the connection to the model's provider failed"
+    return f"the model could not be called: {error}"[:500]
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, anthropic.APIStatusError):
+        if error.status_code == 200:  # an `error` event inside a stream that had begun well
+            return error.type in _RETRIED_TYPES
+        return error.status_code in _RETRIED_STATUS or error.status_code >= 500
+    return isinstance(error, (anthropic.APIConnectionError, httpx2.HTTPError, Cut))
+
+
+def _retry_after(error: Exception) -> float | None:
+    if not isinstance(error, anthropic.APIStatusError):
+        return None
+    try:
+        seconds = float(error.response.headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < 86_400 else None

@@ -1,0 +1,1 @@
+"""FastAPI: starts sessions, streams their events with resume, answers queries, serves history (CONTRACT)."""

@@ -1,0 +1,54 @@
+"""The API's application: composition root of the process that answers HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from starlette.responses import JSONResponse
+from temporalio.client import Client
+
+from api import conversations, health, problems, sessions
+from api.bodies import BodyRules
+from api.feed import Feeds
+from api.parts import Parts
+from api.reconciler import Reconciler
+from api.temporal import Temporal
+from session.wire import TASK_QUEUE
+from settings import Settings
+from store import Store
+
+VERSION = "0.1.0"
+
+
+def create_app(settings: Settings, store: Store, client: Client, *, task_queue: str = TASK_QUEUE) -> FastAPI:
+    """The API over a store and a Temporal client that the caller owns and closes after it.
+
+    While it runs, its reconciler does. At shutdown open streams have been closed by then, so that clients reconnect.
+    """
+    parts = Parts(settings, store, Temporal(client, task_queue), Feeds(store))
+    reconciler = Reconciler(parts)
+    parts.feeds.overdue = reconciler.look_at
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        looking = asyncio.create_task(reconciler.run())
+        yield
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+
+    app = FastAPI(title="Perdure", version=VERSION, summary="Agent sessions that survive.", lifespan=lifespan)
+    app.state.parts = parts
+    app.add_middleware(BodyRules)
+    problems.install(app)
+    for room in (sessions, conversations, health):
+        app.include_router(room.router)
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> JSONResponse:
+        return JSONResponse({"name": "perdure", "version": VERSION, "docs": "/docs", "health": "/health/ready"})
+
+    return app

@@ -1,0 +1,82 @@
+"""Beginning a session: check what only the server knows, store it, start its workflow (DESIGN §3.1).
+
+A crash or a Temporal that is away after the store's commit leaves the session `created`: the same Idempotency-Key or the
+reconciler starts it, and at its deadline it fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request
+
+from activities.tools import TOOLS
+from api.parts import Parts
+from api.problems import Problem
+from session.models import card
+from session.resources import Session
+from session.start import StartFields
+from store.rows import iso
+from store.starting import Caller as Starter
+from store.starting import Started
+
+_VISIBLE = re.compile(r"^[\x21-\x7e]{1,255}$")
+
+
+def idempotency_key(
+    key: Annotated[str | None, Header(alias="Idempotency-Key", description="1 to 255 visible characters")] = None,
+) -> str | None:
+    """The header, if it was sent. Raises Problem 400 when it is not of its form."""
+    if key is not None and not _VISIBLE.match(key):
+        raise Problem(400, "BAD_IDEMPOTENCY_KEY", "Idempotency-Key must be 1 to 255 visible ASCII characters.")
+    return key
+
+
+IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
+
+
+def starter(request: Request, tenant: str, key: str | None, body: dict[str, Any]) -> Starter:
+    """Who starts, and the hash by which the same request is known: method, path and body."""
+    same = json.dumps([request.method, request.url.path, body], sort_keys=True, separators=(",", ":"))
+    return Starter(tenant, key, hashlib.sha256(same.encode()).hexdigest())
+
+
+async def begin(parts: Parts, fields: StartFields, caller: Starter, conversation_id: str | None) -> Started:
+    """Store and start a session. Raises Problem 422, NotFound, Conflict, KeyReused, StoreUnavailable, TemporalAway."""
+    model = fields.model or parts.settings.model
+    check(fields, model)
+    started = await parts.store.starting.start(fields, model, caller, conversation_id)
+    return await launch(parts, started)
+
+
+async def launch(parts: Parts, started: Started) -> Started:
+    """Start the workflow of a stored session that has none yet. Raises TemporalAway."""
+    session = started.session
+    if session.status != "created":
+        return started
+    row = await parts.store.sessions.row(session.id)
+    await parts.temporal.start(row, row["deadline_ms"] - parts.store.database.clock())
+    await parts.store.sessions.mark_queued(session.id)
+    queued: dict[str, Any] = {"status": "queued", "queued_at": iso(parts.store.database.clock())}
+    return Started(Session.model_validate(session.model_copy(update=queued)), started.is_new)
+
+
+def check(fields: StartFields, model: str) -> None:
+    """Refuse what the model or this server cannot do. Raises Problem 422 naming the field."""
+    known = card(model)
+    if fields.temperature is not None:
+        if not known.takes_temperature:
+            raise _invalid("temperature", f"{model} takes no temperature; leave it out or choose another model")
+        if fields.temperature > 1:
+            raise _invalid("temperature", "must be between 0 and 1 for this provider")
+    unknown = sorted(set(fields.allowed_tools or ()) - set(TOOLS))
+    if unknown:
+        raise _invalid("allowedTools", f"there is no tool {', '.join(unknown)}; GET /api/chat/tools lists them")
+
+
+def _invalid(field: str, problem: str) -> Problem:
+    sentence = f"The request is not valid: {field}: {problem}"
+    return Problem(422, "INVALID", sentence, details=[{"field": field, "problem": problem}])

@@ -1,0 +1,55 @@
+"""`/health` and `/metrics` (CONTRACT §6)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
+from api.access import Caller
+from api.parts import Parts, PartsOf
+from store import StoreUnavailable
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health/live")
+async def live() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "live"}
+
+
+@router.get("/health/ready")
+async def ready(response: Response, parts: PartsOf) -> dict[str, Any]:
+    """Whether sessions can be started and run: 503 when the store, Temporal or every worker is away."""
+    store, temporal, bus, worker = await asyncio.gather(
+        _store_is_up(parts), parts.temporal.is_up(), parts.store.bus.is_up(), parts.temporal.has_worker()
+    )
+    states = {"store": store, "temporal": temporal, "bus": bus, "worker": worker}
+    needed = store and temporal and worker
+    if not needed:
+        response.status_code = 503
+        response.headers["Retry-After"] = "2"
+    status = "away" if not needed else "ready" if bus else "degraded"
+    return {"status": status, "parts": {name: {"state": "up" if up else "away"} for name, up in states.items()}}
+
+
+async def _store_is_up(parts: Parts) -> bool:
+    try:
+        await parts.store.ping()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+@router.get("/metrics")
+async def metrics(parts: PartsOf, caller: Caller) -> Response:
+    """Prometheus text: sessions by status, attached readers."""
+    registry = CollectorRegistry()
+    sessions = Gauge("perdure_sessions", "Sessions in the store by status", ["status"], registry=registry)
+    for status, count in (await parts.store.sessions.counts()).items():
+        sessions.labels(status).set(count)
+    Gauge("perdure_stream_readers", "Readers attached to this process", registry=registry).set(parts.feeds.readers)
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,30 @@
+"""What the routes work with: one object per API process, made by `api.app`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.feed import Feeds
+from api.temporal import Temporal
+from settings import Settings
+from store import Store
+
+
+@dataclass(frozen=True)
+class Parts:
+    settings: Settings
+    store: Store
+    temporal: Temporal
+    feeds: Feeds
+
+
+def _parts(request: Request) -> Parts:
+    parts = request.app.state.parts
+    assert isinstance(parts, Parts)
+    return parts
+
+
+PartsOf = Annotated[Parts, Depends(_parts)]

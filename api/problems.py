@@ -1,0 +1,138 @@
+"""Errors as the API tells them (CONTRACT §6): `{"error", "code", "details"?}`, a sentence that says what to change.
+
+    Problem                          raised by routes, carries its own status and code
+    RequestValidationError           422 (400 where the body is no JSON), names the fields, never echoes values
+    NotFound 404 · Conflict 409 · KeyReused 422 · BadCursor 400
+    StoreUnavailable, TemporalAway   503 + Retry-After: nothing was lost
+    anything else                    500 INTERNAL, logged, without a trace
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from api.temporal import TemporalAway
+from store import StoreUnavailable
+from store.cursor import BadCursor
+from store.ledger import NotFound, SessionOver
+from store.starting import Conflict, KeyReused
+
+logger = logging.getLogger("perdure.api")
+RETRY_AFTER_SECONDS = "2"
+_CODES = {400: "BAD_REQUEST", 401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+
+
+class Problem(Exception):
+    """An answer that is an error."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        sentence: str,
+        *,
+        details: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.body = {"error": sentence, "code": code, **more}
+        if details is not None:
+            self.body["details"] = details
+        self.headers = dict(headers or {})
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body, self.status, self.headers)
+
+
+def install(app: FastAPI) -> None:
+    """Give the app its error answers."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    for kind in (NotFound, Conflict, KeyReused, BadCursor, SessionOver):
+        app.add_exception_handler(kind, _refused)
+    app.add_exception_handler(StoreUnavailable, _away)
+    app.add_exception_handler(TemporalAway, _away)
+    app.add_exception_handler(Exception, _internal)
+
+
+async def _problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, Conflict):
+        return session_active(error.session_id).response()
+    if isinstance(error, NotFound):
+        return Problem(404, "NOT_FOUND", f"There is {error}.").response()
+    if isinstance(error, KeyReused):
+        return Problem(
+            422,
+            "IDEMPOTENCY_KEY_REUSED",
+            "This Idempotency-Key was used before with another request; use a new key for a new request.",
+        ).response()
+    if isinstance(error, SessionOver):
+        return Problem(409, "SESSION_ENDED", "The session has ended already.").response()
+    return Problem(400, "BAD_CURSOR", "The cursor is not one that this API gave out.").response()
+
+
+def session_active(session_id: str) -> Problem:
+    """One active session per conversation (CONTRACT §2)."""
+    sentence = f"The session {session_id} is not over yet; wait for its end or cancel it."
+    return Problem(409, "SESSION_ACTIVE", sentence, sessionId=session_id)
+
+
+async def _away(request: Request, error: Exception) -> JSONResponse:
+    logger.warning("%s: %s", type(error).__name__, error)
+    part = "The store" if isinstance(error, StoreUnavailable) else "Temporal"
+    sentence = f"{part} is away for the moment. Nothing was lost; try again with the same Idempotency-Key."
+    code = "STORE_UNAVAILABLE" if isinstance(error, StoreUnavailable) else "TEMPORAL_UNAVAILABLE"
+    return Problem(503, code, sentence, headers={"Retry-After": RETRY_AFTER_SECONDS}).response()
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        sentence = f"There is nothing at {request.url.path}; GET /docs lists the calls."
+    else:
+        sentence = str(error.detail)
+    code = _CODES.get(error.status_code, "ERROR")
+    return Problem(error.status_code, code, sentence, headers=error.headers).response()
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = error.errors()
+    if any(one["type"] == "json_invalid" for one in errors):
+        return Problem(400, "MALFORMED_JSON", "The body is not valid JSON.").response()
+    fields = [{"field": _place(one["loc"]), "problem": _sentence(one)} for one in errors]
+    told = "; ".join(f"{field['field']}: {field['problem']}" for field in fields[:5])
+    return Problem(422, "INVALID", f"The request is not valid: {told}", details=fields).response()
+
+
+def _place(location: Sequence[Any]) -> str:
+    parts = [str(part) for part in location if part not in ("body", "query", "path", "header")]
+    return ".".join(parts) or "body"
+
+
+def _sentence(one: Mapping[str, Any]) -> str:
+    if one["type"] == "extra_forbidden":
+        return "is not a field of this call"
+    if one["type"] == "string_unicode":
+        return "must be valid Unicode"
+    return str(one["msg"])[:300]
+
+
+async def _internal(request: Request, error: Exception) -> JSONResponse:
+    logger.error("unforeseen failure in %s %s", request.method, request.url.path, exc_info=error)
+    return Problem(500, "INTERNAL", "Something failed on our side; the log has the reason.").response()

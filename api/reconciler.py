@@ -1,0 +1,126 @@
+"""The reconciler: closes or starts what a crash left behind, so that every session ends (DESIGN §3.6, G1).
+
+It looks at every row that is not terminal, every few seconds, and at one session when it is read past its deadline:
+
+    created, and Temporal knows no workflow     start it (or end it as TIMEOUT past its deadline)
+    its cancel was stored but not delivered     send the signal again
+    terminated, failed or timed out there       close it as INTERNAL or TIMEOUT; cancelled there: CANCELLED
+    past its limit and still running            close it as TIMEOUT and end the workflow
+
+Closing is conditional on the row, so any number of reconcilers and the workflow itself may try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from api.parts import Parts
+from api.temporal import Fate, TemporalAway
+from session.wire import CancelRequest, Ending
+from store import StoreUnavailable
+from store.ledger import NotFound
+
+logger = logging.getLogger("perdure.reconciler")
+EVERY_SECONDS = 2.0
+YOUNG_MS = 2_000
+"""A session that was stored so recently is being started by the request that stored it."""
+GRACE_MS = 12_000
+"""After its limit a workflow has so long to close the session itself; the rest of the 15 s of G1 is for us."""
+SIGNAL_AGAIN_MS = 2_000
+LOOK_BACK_SECONDS = 60
+LOOK_AGAIN_MS = 20_000
+"""How long a session is believed to run well because Temporal's list does not name it."""
+
+
+class Reconciler:
+    """Runs beside the API. A crash of it costs nothing: the next round does what was left."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._temporal = parts.temporal
+        self._looked_at: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Look after all unfinished sessions until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            try:
+                await self._round()
+            except (StoreUnavailable, TemporalAway) as error:
+                logger.warning("will look again: %s", error)
+            except Exception:
+                logger.exception("will look again")
+
+    async def _round(self) -> None:
+        """One question to Temporal for all that run well; those that may not be are looked at one by one."""
+        rows = await self._store.sessions.unfinished()
+        if not rows:
+            return
+        now = self._store.database.clock()
+        ended = set(await self._temporal.ended_badly(datetime.fromtimestamp(now / 1000 - LOOK_BACK_SECONDS, UTC)))
+        for row in rows:
+            known = self._looked_at.setdefault(row["id"], now)
+            stale = now - known > LOOK_AGAIN_MS
+            if row["status"] == "created" or row["cancel_ms"] or row["deadline_ms"] < now or row["id"] in ended or stale:
+                self._looked_at[row["id"]] = now
+                await self._look_after(row)
+        unfinished = {row["id"] for row in rows}
+        self._looked_at = {session: at for session, at in self._looked_at.items() if session in unfinished}
+
+    async def look_at(self, session_id: str) -> None:
+        """Look after one session now; silent when the store or Temporal is away."""
+        try:
+            await self._look_after(await self._store.sessions.row(session_id))
+        except (StoreUnavailable, TemporalAway, NotFound) as error:
+            logger.warning("could not look at %s: %s", session_id, error)
+
+    async def _look_after(self, row: Mapping[str, Any]) -> None:
+        now = self._store.database.clock()
+        if now - row["created_ms"] < YOUNG_MS:
+            return
+        late = now - row["deadline_ms"]
+        if late > GRACE_MS:
+            await self._close(row, Ending("timeout"))
+            await self._temporal.terminate(row["id"], "the session is over")
+            return
+        fate = await self._temporal.fate(row["id"])
+        if fate == "missing":
+            await self._begin_or_end(row, late)
+        elif fate == "running":
+            if row["cancel_ms"] is not None and now - row["cancel_ms"] > SIGNAL_AGAIN_MS:
+                await self._temporal.cancel(row["id"], CancelRequest(row["cancel_mode"], "", row["cancel_by"] or ""))
+            if row["status"] == "created":
+                await self._store.sessions.mark_queued(row["id"])
+        else:
+            await self._close(row, _ending(fate))
+
+    async def _begin_or_end(self, row: Mapping[str, Any], late: int) -> None:
+        if row["cancel_ms"] is not None:
+            await self._close(row, Ending("cancelled"))
+        elif late >= 0:
+            await self._close(row, Ending("timeout", "The session could not be started before its limit."))
+        elif row["status"] == "created":
+            await self._temporal.start(row, -late)
+            await self._store.sessions.mark_queued(row["id"])
+        else:
+            lost = "The session's workflow is no longer known to Temporal; its history was lost or deleted."
+            await self._close(row, Ending("internalError", lost, retryable=True))
+
+    async def _close(self, row: Mapping[str, Any], ending: Ending) -> None:
+        if await self._store.endings.close(row["id"], ending):
+            logger.info("closed %s: %s", row["id"], ending.reason)
+
+
+def _ending(fate: Fate) -> Ending:
+    if fate == "cancelled":
+        return Ending("cancelled", cancelled_by="temporal")
+    if fate == "timedOut":
+        return Ending("timeout")
+    if fate == "terminated":
+        return Ending("internalError", "The session's workflow was terminated by an operator in Temporal.")
+    return Ending("internalError", "The session's workflow ended without recording its end.", retryable=True)

@@ -1,0 +1,133 @@
+"""Envelopes of answers and small bodies; the resources inside are session.resources (CONTRACT §1-§4)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from session.model import Published, Text
+from session.resources import Conversation, Message, Session
+from session.start import ConversationId
+from session.vocabulary import MAX_CONTENT_CHARS, CancelMode, Effect, SecurityLevel
+
+Title = Annotated[Text, StringConstraints(max_length=500)]
+Metadata = Annotated[dict[Text, Any], Field(max_length=16)]
+
+
+class SessionAnswer(Published):
+    session: Session
+
+
+class RetryAnswer(Published):
+    session: Session
+    original_session_id: str
+
+
+class SessionList(Published):
+    sessions: list[Session]
+    next_cursor: str | None
+
+
+class CancelBody(Published):
+    reason: Annotated[Text, StringConstraints(max_length=1000)] | None = None
+    mode: CancelMode = "now"
+
+
+class CancelTold(Published):
+    requested_at: str
+
+
+class CancelAnswer(Published):
+    session: Session
+    cancel: CancelTold
+
+
+class TranscriptStep(Published):
+    """One step: the model's blocks as received and the results as the model saw them."""
+
+    step: int
+    model: str
+    stop_reason: str | None
+    usage: dict[str, int]
+    partial: bool
+    messages: list[dict[str, Any]]
+
+
+class TranscriptAnswer(Published):
+    session_id: str
+    opening: list[dict[str, Any]]
+    steps: list[TranscriptStep]
+
+
+class NewConversation(Published):
+    id: ConversationId | None = None
+    title: Title | None = None
+    preset_id: Annotated[Text, StringConstraints(max_length=128)] | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class ConversationChange(Published):
+    title: Title | None = None
+    metadata: Metadata | None = None
+
+
+class ConversationAnswer(Published):
+    conversation: Conversation
+
+
+class ConversationList(Published):
+    conversations: list[Conversation]
+    next_cursor: str | None
+
+
+class WholeConversation(Published):
+    conversation: Conversation
+    messages: list[Message]
+    active_session_id: str | None
+
+
+class Export(Published):
+    exported_at: str
+    conversation: Conversation
+    messages: list[Message]
+    sessions: list[Session]
+
+
+class PlainMessage(Published):
+    content: Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CONTENT_CHARS)]
+    model: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+
+
+class PlainReply(Published):
+    user_message: Message
+    assistant_message: Message
+    usage: dict[str, int] | None
+
+
+class ModelInfo(Published):
+    id: str
+    provider: Literal["anthropic"]
+    default: bool
+    thinking: str
+    takes_temperature: bool
+    max_output_tokens: int
+    context_window: int
+    price: dict[str, float] | None
+
+
+class ModelList(Published):
+    models: list[ModelInfo]
+
+
+class ToolInfo(Published):
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+    security_level: SecurityLevel
+    effect: Effect
+
+
+class ToolList(Published):
+    tools: list[ToolInfo]
+
+

@@ -1,0 +1,181 @@
+"""The API's side of Temporal: start a session's workflow, signal its cancel, ask for its progress, look how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryRejectedError
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from session.wire import (
+    CANCEL_SIGNAL,
+    PROGRESS_QUERY,
+    SEARCH_ATTRIBUTES,
+    TASK_QUEUE,
+    WORKFLOW,
+    CancelRequest,
+    Progress,
+)
+from store.sessions import session_input
+
+RPC_TIMEOUT = timedelta(seconds=5)
+PROGRESS_TIMEOUT = timedelta(seconds=1)
+BACKSTOP = timedelta(seconds=15)
+"""The workflow's execution timeout is the session's limit plus this (workflows.options.BACKSTOP)."""
+
+Fate = Literal["running", "completed", "cancelled", "terminated", "timedOut", "failed", "missing"]
+_FATES: dict[WorkflowExecutionStatus, Fate] = {
+    WorkflowExecutionStatus.RUNNING: "running",
+    WorkflowExecutionStatus.CONTINUED_AS_NEW: "running",
+    WorkflowExecutionStatus.COMPLETED: "completed",
+    WorkflowExecutionStatus.CANCELED: "cancelled",
+    WorkflowExecutionStatus.TERMINATED: "terminated",
+    WorkflowExecutionStatus.TIMED_OUT: "timedOut",
+    WorkflowExecutionStatus.FAILED: "failed",
+}
+
+
+class TemporalAway(Exception):
+    """Temporal did not answer. What was stored is kept and goes on when it is back."""
+
+
+class Temporal:
+    """Temporal as the API needs it. Every method raises TemporalAway when it does not answer."""
+
+    def __init__(self, client: Client, task_queue: str = TASK_QUEUE) -> None:
+        self.client = client
+        self._task_queue = task_queue
+        self._attributes: bool | None = None
+
+    async def start(self, row: Mapping[str, Any], left_ms: int) -> None:
+        """Start the workflow of a session's row, once: an id that is known already is left alone."""
+        try:
+            attributes = await self.has_search_attributes()
+            await self.client.start_workflow(
+                WORKFLOW,
+                session_input(row, attributes),
+                id=row["id"],
+                task_queue=self._task_queue,
+                execution_timeout=timedelta(milliseconds=max(0, left_ms)) + BACKSTOP,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                search_attributes=_attributes(row) if attributes else None,
+                static_summary=f"{row['model']} · {row['effort']} · at most {row['max_steps']} steps",
+                request_eager_start=True,
+                rpc_timeout=RPC_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return
+        except RPCError as error:
+            raise TemporalAway("Temporal did not accept the session") from error
+
+    async def cancel(self, session_id: str, request: CancelRequest) -> None:
+        """Send the cancel signal; a workflow that is gone or over needs none."""
+        handle = self.client.get_workflow_handle(session_id)
+        try:
+            await handle.signal(CANCEL_SIGNAL, request, rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise TemporalAway("Temporal did not take the cancel") from error
+
+    async def progress(self, session_id: str) -> Progress | None:
+        """Where the workflow stands; None when it cannot say in time (no worker, over, Temporal away)."""
+        handle = self.client.get_workflow_handle(session_id)
+        try:
+            return await handle.query(PROGRESS_QUERY, result_type=Progress, rpc_timeout=PROGRESS_TIMEOUT)
+        except (RPCError, WorkflowQueryRejectedError):
+            return None
+
+    async def fate(self, session_id: str) -> Fate:
+        """How the workflow stands in Temporal."""
+        try:
+            description = await self.client.get_workflow_handle(session_id).describe(rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return "missing"
+            raise TemporalAway("Temporal did not say how the session stands") from error
+        return _FATES[description.status] if description.status is not None else "running"
+
+    async def ended_badly(self, since: datetime) -> list[str]:
+        """The sessions whose workflows were terminated, cancelled, failed or timed out after `since`."""
+        query = (
+            f"WorkflowType = '{WORKFLOW}' AND CloseTime > '{since.astimezone(UTC).isoformat()}'"
+            " AND ExecutionStatus IN ('Terminated', 'Canceled', 'Failed', 'TimedOut')"
+        )
+        try:
+            found = self.client.list_workflows(query, limit=1000, rpc_timeout=RPC_TIMEOUT)
+            return [one.id async for one in found]
+        except RPCError as error:
+            raise TemporalAway("Temporal did not list its workflows") from error
+
+    async def terminate(self, session_id: str, reason: str) -> None:
+        """End a workflow whose session is over already; one that is gone needs nothing."""
+        try:
+            await self.client.get_workflow_handle(session_id).terminate(reason=reason, rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise TemporalAway("Temporal did not end the workflow") from error
+
+    async def is_up(self) -> bool:
+        try:
+            return await self.client.service_client.check_health(timeout=timedelta(seconds=2))
+        except RPCError:
+            return False
+
+    async def has_worker(self) -> bool:
+        """Whether a worker polled the task queue in the last minutes."""
+        request = DescribeTaskQueueRequest(
+            namespace=self.client.namespace,
+            task_queue=TaskQueue(name=self._task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+        try:
+            answer = await self.client.workflow_service.describe_task_queue(request, timeout=timedelta(seconds=2))
+        except RPCError:
+            return False
+        return len(answer.pollers) > 0
+
+    async def has_search_attributes(self) -> bool:
+        """Whether Perdure's search attributes are registered; they are added where that is allowed. Asked once."""
+        if self._attributes is None:
+            self._attributes = await register_search_attributes(self.client)
+        return self._attributes
+
+
+async def register_search_attributes(client: Client) -> bool:
+    """Register what is missing; False where that is not allowed. Raises TemporalAway."""
+    operator, namespace = client.operator_service, client.namespace
+    try:
+        known = await operator.list_search_attributes(
+            ListSearchAttributesRequest(namespace=namespace), timeout=RPC_TIMEOUT
+        )
+        missing = [name for name in SEARCH_ATTRIBUTES if name not in known.custom_attributes]
+        if missing:
+            keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+            request = AddSearchAttributesRequest(
+                namespace=namespace, search_attributes=dict.fromkeys(missing, keyword)
+            )
+            await operator.add_search_attributes(request, timeout=RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
+            raise TemporalAway("Temporal did not answer") from error
+        return False
+    return True
+
+
+def _attributes(row: Mapping[str, Any]) -> TypedSearchAttributes:
+    told = {
+        "PerdureConversation": row["conversation_id"],
+        "PerdureModel": row["model"],
+        "PerdureStatus": "running",
+        "PerdureTenant": row["tenant"] or "local",
+    }
+    pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(name), value) for name, value in told.items()]
+    return TypedSearchAttributes(pairs)

@@ -1,0 +1,104 @@
+"""The commands that are clients of a running server: `run` and `sessions …`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.watch import watch
+from settings import Settings
+
+DEFAULT_URL = "http://127.0.0.1:3000"
+Url = Annotated[str, typer.Option(help="The server's address.", envvar="PERDURE_URL")]
+
+sessions = typer.Typer(help="Look at sessions of a running server, cancel and retry them.", no_args_is_help=True)
+console = Console(highlight=False)
+
+
+class ClientError(Exception):
+    """The server could not be asked, or refused; the message says why."""
+
+
+def connected(url: str) -> httpx.Client:
+    keys = Settings.load().api_keys
+    headers = {"Authorization": f"Bearer {keys[0].secret.get_secret_value()}"} if keys else {}
+    return httpx.Client(base_url=url, headers=headers, timeout=30.0, trust_env=False)
+
+
+def ask(client: httpx.Client, method: str, path: str, **options: Any) -> Any:
+    """The answer's JSON. Raises ClientError."""
+    try:
+        answer = client.request(method, path, **options)
+    except httpx.TransportError as error:
+        raise ClientError(f"no server answers at {client.base_url}; start one with `perdure serve`") from error
+    if answer.is_error:
+        raise ClientError(answer.json().get("error", answer.text))
+    return answer.json()
+
+
+def run(screen: Console, url: str, body: dict[str, Any]) -> bool:
+    """Start a session and watch it; return whether it completed."""
+    with connected(url) as client:
+        started = ask(client, "POST", "/api/sessions", json=body)["session"]
+        screen.print(f"[dim]{started['id']}[/]")
+        return watch(screen, client, started["id"])
+
+
+@sessions.command("ls")
+def list_sessions(
+    url: Url = DEFAULT_URL,
+    status: Annotated[str | None, typer.Option(help="Only these, with commas.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+) -> None:
+    """List sessions, newest first."""
+    with connected(url) as client:
+        asked = {"limit": limit, **({"status": status} if status else {})}
+        found = ask(client, "GET", "/api/sessions", params=asked)["sessions"]
+    table = Table("id", "status", "stop", "steps", "tokens", "goal", box=None)
+    for one in found:
+        tokens = str(one["usage"]["totalTokens"])
+        table.add_row(one["id"], one["status"], one["stopReason"] or "", str(one["step"]), tokens, one["goal"][:60])
+    console.print(table)
+
+
+@sessions.command()
+def show(session_id: str, url: Url = DEFAULT_URL) -> None:
+    """Print a session as JSON."""
+    with connected(url) as client:
+        console.print_json(json.dumps(ask(client, "GET", f"/api/sessions/{session_id}")["session"]))
+
+
+@sessions.command()
+def events(session_id: str, url: Url = DEFAULT_URL) -> None:
+    """Watch a session's events, from its beginning to its end."""
+    with connected(url) as client:
+        ask(client, "GET", f"/api/sessions/{session_id}")
+        watch(console, client, session_id)
+
+
+@sessions.command()
+def cancel(
+    session_id: str,
+    url: Url = DEFAULT_URL,
+    graceful: Annotated[bool, typer.Option(help="After the running step.")] = False,
+    reason: Annotated[str | None, typer.Option()] = None,
+) -> None:
+    """Cancel a session."""
+    body = {"mode": "graceful" if graceful else "now", **({"reason": reason} if reason else {})}
+    with connected(url) as client:
+        ask(client, "POST", f"/api/sessions/{session_id}/cancel", json=body)
+        watch(console, client, session_id)
+
+
+@sessions.command()
+def retry(session_id: str, url: Url = DEFAULT_URL) -> None:
+    """Start a new session from the same message and watch it."""
+    with connected(url) as client:
+        started = ask(client, "POST", f"/api/sessions/{session_id}/retry")["session"]
+        console.print(f"[dim]{started['id']}[/]")
+        watch(console, client, started["id"])

@@ -1,0 +1,203 @@
+"""The processes of `perdure serve`, `api` and `worker`: what each is made of, and in which order it ends.
+
+    serve:   embedded Temporal (unless TEMPORAL_ADDRESS is set) ─ store ─ client ─ worker ─ API
+    api:     store ─ client ─ API            worker:  store ─ client ─ worker
+
+At SIGTERM or SIGINT the API closes its streams and stops, then the worker drains, then the client and the store are
+left, and the embedded Temporal stops last. A second signal ends the process at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+import uvloop
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from api.app import create_app
+from cli.embedded import EmbeddedTemporal, find_embedded
+from session.wire import SEARCH_ATTRIBUTES
+from settings import Settings
+from store import Store, open_store
+from store.bus import InProcessBus
+from worker import running_worker
+
+logger = logging.getLogger("perdure")
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+GRACE_SECONDS = 10
+
+
+class StartError(Exception):
+    """The process cannot start; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What runs: the API's address, and the UI's of the embedded Temporal."""
+
+    url: str
+    ui_url: str | None = None
+
+
+@asynccontextmanager
+async def whole_service(settings: Settings) -> AsyncIterator[Service]:
+    """Everything in one process tree; the API answers when this yields. Raises StartError."""
+    check_address(settings)
+    async with AsyncExitStack() as stack:
+        listener = listen(settings.host, settings.port)
+        stack.callback(listener.close)
+        embedded = None
+        if settings.temporal is None:
+            embedded = await stack.enter_async_context(EmbeddedTemporal(settings.data_dir, SEARCH_ATTRIBUTES))
+        store = await stack.enter_async_context(opened_store(settings))
+        client = await connect(settings, embedded)
+        await stack.enter_async_context(running_worker(client, store, settings))
+        url = await stack.enter_async_context(_serving(settings, store, client, listener))
+        yield Service(url, embedded.ui_url if embedded else None)
+
+
+@asynccontextmanager
+async def api_alone(settings: Settings) -> AsyncIterator[Service]:
+    """The API role. Raises StartError."""
+    check_address(settings)
+    listener = listen(settings.host, settings.port)
+    async with opened_store(settings) as store:
+        client = await connect(settings, None)
+        async with _serving(settings, store, client, listener) as url:
+            yield Service(url)
+
+
+@asynccontextmanager
+async def worker_alone(settings: Settings) -> AsyncIterator[None]:
+    """The worker role. Raises StartError."""
+    async with opened_store(settings) as store:
+        client = await connect(settings, None)
+        async with running_worker(client, store, settings):
+            yield
+
+
+@asynccontextmanager
+async def opened_store(settings: Settings) -> AsyncIterator[Store]:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.workspace_root.mkdir(parents=True, exist_ok=True)
+    if settings.bus_url is not None:
+        raise StartError("PERDURE_BUS_URL: only the in-process bus exists so far; leave it unset.")
+    store = await open_store(settings.sqlalchemy_url, InProcessBus())
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def connect(settings: Settings, embedded: EmbeddedTemporal | None) -> Client:
+    """A client of the configured Temporal, of the one given, or of the one that runs on the data dir."""
+    if settings.temporal is not None:
+        target: dict[str, Any] = dict(settings.temporal.connect_config)
+    elif embedded is not None:
+        target = {"target_host": embedded.address}
+    else:
+        found = await find_embedded(settings.data_dir)
+        if found is None:
+            raise StartError(
+                f"No Temporal: set TEMPORAL_ADDRESS, or run `perdure serve --data-dir {settings.data_dir}` beside this."
+            )
+        target = {"target_host": found.address}
+    try:
+        return await Client.connect(**target)
+    except (RPCError, RuntimeError) as error:
+        raise StartError(f"Temporal at {target.get('target_host')} does not answer: {error}") from error
+
+
+def check_address(settings: Settings) -> None:
+    """Without keys the API answers on loopback only (CONTRACT §6). Raises StartError."""
+    if not settings.api_keys and settings.host not in LOOPBACK:
+        raise StartError(
+            f"Refusing to listen on {settings.host} without keys: set PERDURE_API_KEYS, or use --host 127.0.0.1."
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket, bound before anything else is started. Raises StartError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StartError(f"Port {port} on {host} cannot be used ({error.strerror}); choose another with --port.") from error
+    return listener
+
+
+@asynccontextmanager
+async def _serving(
+    settings: Settings, store: Store, client: Client, listener: socket.socket
+) -> AsyncIterator[str]:
+    app = create_app(settings, store, client)
+    config = uvicorn.Config(
+        app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=30, ws="none"
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if serving.done():
+            serving.result()
+            raise StartError("the API's server ended while it started")
+        if not settings.api_keys:
+            logger.info("no keys are configured: listening on loopback only")
+        host, port = listener.getsockname()[:2]
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        app.state.parts.feeds.close()
+        server.should_exit = True
+        await serving
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with the signals left to `run`."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a role to its end. SIGTERM or SIGINT cancels it wherever it is, so that everything that was begun is left in
+    order; a second one ends the process at once. Raises StartError."""
+
+    async def guarded() -> None:
+        task = asyncio.ensure_future(main)
+        seen = 0
+
+        def stop() -> None:
+            nonlocal seen
+            seen += 1
+            if seen > 1:
+                os._exit(1)
+            task.cancel()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        with suppress(asyncio.CancelledError):
+            await task
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(guarded())
+
+
+async def forever() -> None:
+    """Wait until cancelled."""
+    await asyncio.Event().wait()

@@ -1,0 +1,77 @@
+"""The worker: composition root of the process that runs sessions' workflows and activities."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from anthropic import AsyncAnthropic
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.asking import Transcript
+from activities.call_model import ModelCalls
+from activities.client import provider_client
+from activities.close_session import Closings
+from activities.run_tool import ToolCalls
+from activities.workspaces import Workspaces
+from session.wire import TASK_QUEUE
+from settings import Settings
+from store import Store
+from workflows.session import SessionWorkflow
+
+GRACE = timedelta(seconds=20)
+"""How long running activities may go on after SIGTERM before they are given up and retried elsewhere."""
+
+HEARTBEAT_THROTTLE = timedelta(seconds=1)
+STICKY_TIMEOUT = timedelta(seconds=2)
+"""How long a workflow task waits for the worker that knows the workflow; after a crash nobody is there."""
+
+
+def make_worker(
+    client: Client,
+    store: Store,
+    provider: AsyncAnthropic,
+    workspaces: Workspaces,
+    *,
+    task_queue: str = TASK_QUEUE,
+    max_cached_workflows: int = 1000,
+    grace: timedelta = GRACE,
+) -> Worker:
+    """A worker for sessions. It does not poll before it is run."""
+    transcript = Transcript(store)
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[SessionWorkflow],
+        activities=[
+            ModelCalls(store, provider, transcript).call_model,
+            ToolCalls(store, workspaces).run_tool,
+            Closings(store, transcript).close_session,
+        ],
+        workflow_runner=SandboxedWorkflowRunner(
+            restrictions=SandboxRestrictions.default.with_passthrough_modules("session", "workflows.options")
+        ),
+        max_cached_workflows=max_cached_workflows,
+        max_concurrent_activities=500,
+        max_concurrent_workflow_tasks=100,
+        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(4),
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(4),
+        max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        graceful_shutdown_timeout=grace,
+        disable_eager_activity_execution=False,
+    )
+
+
+@asynccontextmanager
+async def running_worker(client: Client, store: Store, settings: Settings) -> AsyncIterator[Worker]:
+    """A worker that polls while the context lasts; leaving it drains: no new work, running activities get their grace
+    period, and what is left is retried elsewhere. Order at the end: worker, provider's client; the caller owns the rest."""
+    async with provider_client(settings.anthropic_api_key, settings.anthropic_base_url) as provider:
+        worker = make_worker(client, store, provider, Workspaces(settings.workspace_root))
+        async with worker:
+            yield worker

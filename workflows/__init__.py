@@ -1,0 +1,1 @@
+"""The deterministic room: the session's workflow and the options of its activities."""

@@ -1,0 +1,46 @@
+"""Every timeout and retry policy of the session's activities, by name (DESIGN §4)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType, ActivityConfig
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=5)
+"""A killed worker costs at most this until another attempt starts; heartbeats come every second."""
+
+AFTER_DEADLINE = timedelta(seconds=10)
+"""An activity stops itself at the deadline and still has this long to record what it did."""
+
+BACKSTOP = timedelta(seconds=15)
+"""The server-side execution timeout is the limit plus this: only for a worker that is gone."""
+
+CLOSE_TIMEOUT = timedelta(seconds=30)
+
+RETRY_AT_ONCE = RetryPolicy(
+    initial_interval=timedelta(milliseconds=100), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=5)
+)
+"""For a lost worker or a store that is away. A provider's failure brings its own delay with it."""
+
+
+def step_options(left: timedelta, summary: str) -> ActivityConfig:
+    """For `call_model` and `run_tool`: within the session's time, noticed quickly when lost, waited for when cancelled,
+    so that what was done is recorded before the session closes."""
+    return ActivityConfig(
+        schedule_to_close_timeout=left + AFTER_DEADLINE,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=RETRY_AT_ONCE,
+        cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=summary,
+    )
+
+
+def close_options() -> ActivityConfig:
+    """For `close_session`: tried until it is done, or the backstop ends the workflow and the reconciler does it."""
+    return ActivityConfig(
+        start_to_close_timeout=CLOSE_TIMEOUT,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=RETRY_AT_ONCE,
+        summary="close",
+    )

@@ -1,0 +1,211 @@
+"""SessionWorkflow: one agent session from its first model call to its recorded end.
+
+    steps:   while the machine says so: call the model, run the tools it asked for, apply what came of it
+    ends:    the steps came to an end | the deadline's timer | the `cancel` signal | Temporal's own cancel
+    closing: whatever ended it, running activities are stopped and waited for, then `close_session` records the end
+
+No content passes through here: references, counts and names only (G7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+
+with workflow.unsafe.imports_passed_through():
+    from session.budget import Budget
+    from session.machine import CallModel, RunTools, State, Stop, apply_reply, apply_result, next_step
+    from session.vocabulary import STATUS_OF, Phase
+    from session.wire import (
+        CALL_MODEL,
+        CANCEL_SIGNAL,
+        CLOSE_SESSION,
+        FENCED,
+        PROGRESS_QUERY,
+        PROVIDER_ERROR,
+        RUN_TOOL,
+        SESSION_OVER,
+        WORKFLOW,
+        CallRef,
+        CancelRequest,
+        CloseRequest,
+        Ending,
+        ModelReply,
+        Progress,
+        SessionInput,
+        StepRef,
+        ToolFate,
+        ToolRef,
+    )
+    from workflows.options import close_options, step_options
+
+STATUS = SearchAttributeKey.for_keyword("PerdureStatus")
+STOP_REASON = SearchAttributeKey.for_keyword("PerdureStopReason")
+
+
+class _SomebodyElseWentOn(Exception):
+    """The session is over or a newer run owns it: this run has nothing to close."""
+
+
+@workflow.defn(name=WORKFLOW)
+class SessionWorkflow:
+    """The workflow id is the session id. Returns the stop reason."""
+
+    @workflow.init
+    def __init__(self, start: SessionInput) -> None:
+        self._start = start
+        self._state = State(Budget(start.max_steps, start.max_budget, start.max_cost_usd))
+        self._phase: Phase = "callingModel"
+        self._cancel: CancelRequest | None = None
+        self._stopping = False
+        self._epoch_ms = round(workflow.info().start_time.timestamp() * 1000)
+
+    @workflow.run
+    async def run(self, start: SessionInput) -> str:
+        try:
+            ending = await self._until_ended()
+        except _SomebodyElseWentOn:
+            return "superseded"
+        await self._close(ending)
+        if ending.cancelled_by == "temporal":
+            raise CancelledError("cancelled in Temporal")
+        return ending.reason
+
+    @workflow.signal(name=CANCEL_SIGNAL)
+    def cancel(self, request: CancelRequest) -> None:
+        """Ask to end the session: `now` at once, `graceful` after the running step; `now` overrides `graceful`."""
+        if self._cancel is None or request.mode == "now":
+            self._cancel = request
+
+    @workflow.query(name=PROGRESS_QUERY)
+    def progress(self) -> Progress:
+        """Where the session stands (CONTRACT §2)."""
+        running = self._phase == "callingModel"
+        return Progress(
+            phase=self._phase,
+            step=self._state.step + 1 if running else self._state.step,
+            pending_tools=[call.name for call in self._state.pending],
+            usage=self._state.usage,
+            deadline_ms=self._start.deadline_ms,
+        )
+
+    # -- the race between the steps and what ends them ---------------------------------------------------------------
+
+    async def _until_ended(self) -> Ending:
+        steps = asyncio.create_task(self._steps())
+        ending: Ending | None = None
+        try:
+            await workflow.wait_condition(lambda: steps.done() or self._is_cancelled_now(), timeout=self._left())
+        except TimeoutError:
+            ending = Ending("timeout")
+        except asyncio.CancelledError:
+            ending = Ending("cancelled", cancelled_by="temporal")
+        if steps.done():
+            return ending or steps.result()
+        self._stopping = True
+        self._show("closing")
+        steps.cancel()
+        await asyncio.wait([steps])
+        return ending or self._cancelled()
+
+    def _is_cancelled_now(self) -> bool:
+        return self._cancel is not None and self._cancel.mode == "now"
+
+    def _cancelled(self) -> Ending:
+        return Ending("cancelled", cancelled_by=self._cancel.by if self._cancel else "")
+
+    def _left(self) -> timedelta:
+        deadline = datetime.fromtimestamp(self._start.deadline_ms / 1000, UTC)
+        return max(timedelta(0), deadline - workflow.now())
+
+    # -- the steps ---------------------------------------------------------------------------------------------------
+
+    async def _steps(self) -> Ending:
+        try:
+            while not isinstance(move := next_step(self._state), Stop):
+                if self._stopping:  # an activity finished although it was cancelled: what it did counts, no more follows
+                    raise asyncio.CancelledError
+                if self._cancel is not None and isinstance(move, CallModel):
+                    return self._cancelled()
+                if isinstance(move, CallModel):
+                    await self._call_model(move)
+                else:
+                    await self._run_tools(move)
+        except ActivityError as error:
+            return _ending_of(error)
+        return Ending(move.reason)
+
+    async def _call_model(self, move: CallModel) -> None:
+        self._show("callingModel")
+        reply = await workflow.execute_activity(
+            CALL_MODEL,
+            self._at(move.step),
+            result_type=ModelReply,
+            **step_options(self._left(), f"step {move.step} · {self._start.model}"),
+        )
+        if reply.interrupted:
+            await self._wait_to_be_stopped()
+        self._state = apply_reply(self._state, reply)
+
+    async def _run_tools(self, move: RunTools) -> None:
+        self._show("runningTools")
+        fates = await asyncio.gather(*(self._run_tool(move.step, call) for call in move.calls), return_exceptions=True)
+        failure = next((fate for fate in fates if isinstance(fate, BaseException)), None)
+        if failure is not None:
+            raise failure
+        if any(isinstance(fate, ToolFate) and fate.interrupted for fate in fates):
+            await self._wait_to_be_stopped()
+
+    async def _run_tool(self, step: int, call: CallRef) -> ToolFate:
+        fate = await workflow.execute_activity(
+            RUN_TOOL,
+            args=[ToolRef(self._at(step), call.id), call.effect],
+            result_type=ToolFate,
+            **step_options(self._left(), call.name),
+        )
+        self._state = apply_result(self._state, fate)
+        return fate
+
+    async def _wait_to_be_stopped(self) -> None:
+        """An activity heard of the cancel or the deadline first; the signal or the timer, which decide, are near."""
+        await workflow.wait_condition(lambda: False)
+
+    def _at(self, step: int) -> StepRef:
+        return StepRef(self._start.session_id, step, self._epoch_ms, self._start.deadline_ms)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    async def _close(self, ending: Ending) -> None:
+        self._show("closing")
+        request = CloseRequest(self._start.session_id, ending)
+        await workflow.execute_activity(CLOSE_SESSION, request, result_type=bool, **close_options())
+        if self._start.search_attributes:
+            told = [STATUS.value_set(STATUS_OF[ending.reason]), STOP_REASON.value_set(ending.reason)]
+            workflow.upsert_search_attributes(told)
+
+    def _show(self, phase: Phase) -> None:
+        """Tell the people in Temporal's UI where the session stands."""
+        self._phase = phase
+        spent = self._state.usage.total_tokens
+        pending = ", ".join(call.name for call in self._state.pending)
+        workflow.set_current_details(
+            f"step {self._state.step} of {self._start.max_steps} · {phase} · {spent} tokens"
+            + (f" · waiting for {pending}" if pending else "")
+        )
+
+
+def _ending_of(error: ActivityError) -> Ending:
+    cause = error.cause
+    if isinstance(cause, ApplicationError):
+        if cause.type in (SESSION_OVER, FENCED):
+            raise _SomebodyElseWentOn from error
+        if cause.type == PROVIDER_ERROR:
+            return Ending("providerError", cause.message, bool(cause.details and cause.details[0]))
+        return Ending("internalError", f"A step failed: {cause.type}.", retryable=True)
+    if isinstance(cause, CancelledError):
+        raise asyncio.CancelledError from error
+    return Ending("internalError", "A step could not be finished: its worker was lost too often.", retryable=True)
