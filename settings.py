@@ -1,0 +1,193 @@
+"""Settings: the only place where the environment is read (CONTRACT §7).
+
+A setting is an environment variable; `data_dir`, `host` and `port` are flags too, and a flag wins. An empty variable is
+an unset one. Whatever cannot be used raises SettingsError: one sentence that names the variable and what to change, and
+never repeats a secret. Temporal's own variables are read by its SDK (`temporalio.envconfig`), not by us.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
+
+DEFAULT_MODEL = "claude-sonnet-5-5"
+DEFAULT_NAMESPACE = "default"
+_KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_KEY_SECRET = re.compile(r"[!-~]+")
+_BUS_SCHEMES = ("redis", "rediss", "valkey")
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the message names it and says what to change."""
+
+
+class ApiKey(BaseModel):
+    """A key that opens the API, and the name its bearer goes by in the audit."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    secret: SecretStr
+
+
+@dataclass(frozen=True)
+class TemporalTarget:
+    """A Temporal that is given, so that nothing embedded is started. `connect_config` is for `Client.connect(**…)`."""
+
+    address: str
+    namespace: str = DEFAULT_NAMESPACE
+    connect_config: ClientConnectConfig = field(default_factory=ClientConnectConfig, repr=False)
+
+
+def temporal_target() -> TemporalTarget | None:
+    """The Temporal named by TEMPORAL_ADDRESS or a profile of Temporal's configuration file; None when neither does."""
+    given = {name: value for name, value in os.environ.items() if value}
+    try:
+        config = ClientConfig.load_client_connect_config(override_env_vars=given)
+    except RuntimeError:
+        # What the SDK says may quote the file's line, and that line may hold a key.
+        raise SettingsError(
+            "Temporal's own settings cannot be read: correct TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE or the file."
+        ) from None
+    address = config.get("target_host")
+    if not address:
+        return None
+    namespace = config.get("namespace", DEFAULT_NAMESPACE)
+    return TemporalTarget(address, namespace, config)
+
+
+def _api_keys(given: object) -> object:
+    """`name:key` or bare `key`, comma separated. A bare key is named after its hash, so that the audit can tell it."""
+    if not isinstance(given, str):
+        return given
+    keys = [_api_key(part.strip()) for part in given.split(",") if part.strip()]
+    for what, values in (("name", [key.name for key in keys]), ("key", [_plain(key.secret) for key in keys])):
+        if len(set(values)) < len(values):
+            raise SettingsError(f"PERDURE_API_KEYS has the same {what} twice: give every bearer a {what} of their own.")
+    return tuple(keys)
+
+
+def _api_key(part: str) -> ApiKey:
+    name, colon, secret = part.partition(":")
+    if not colon:
+        name, secret = f"key-{hashlib.sha256(part.encode()).hexdigest()[:8]}", part
+    if not _KEY_NAME.fullmatch(name) or not _KEY_SECRET.fullmatch(secret):
+        raise SettingsError(
+            "PERDURE_API_KEYS has an entry that is no key: write 'name:key' or 'key', separated by commas, "
+            "names of letters, digits, '.', '_' and '-', keys without blanks."
+        )
+    return ApiKey(name=name, secret=SecretStr(secret))
+
+
+def _database_url(url: str) -> str:
+    scheme, _, path = url.partition("://")
+    if scheme == "sqlite" and path.startswith("/") and path[1:] not in ("", ":memory:"):
+        return url
+    if scheme in ("postgresql", "postgres") and path:
+        return url
+    raise SettingsError(
+        "PERDURE_DATABASE_URL cannot be used: write sqlite:///path/to/file.db or "
+        "postgresql://user:password@host/database (the driver is Perdure's choice)."
+    )
+
+
+def _bus_url(url: str | None) -> str | None:
+    if url is not None and urlsplit(url).scheme not in _BUS_SCHEMES:
+        raise SettingsError("PERDURE_BUS_URL cannot be used: write redis://host:6379/0, or leave it unset.")
+    return url
+
+
+def _http_url(url: str | None) -> str | None:
+    if url is not None and not re.match(r"https?://[^/\s]+", url):
+        raise SettingsError("ANTHROPIC_BASE_URL cannot be used: write a full address such as https://host/path.")
+    return url
+
+
+def _folder(path: Path) -> Path:
+    """Absolute, since a relative one would mean another folder to every process."""
+    return Path(os.path.abspath(path.expanduser()))
+
+
+def _plain(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""
+
+
+class Settings(BaseSettings):
+    """All settings of one process. `Settings(**flags)` reads the environment; flags that are None count as not given.
+
+    Raises SettingsError.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, case_sensitive=True, env_ignore_empty=True, populate_by_name=True, extra="forbid"
+    )
+
+    anthropic_api_key: SecretStr | None = Field(None, validation_alias="ANTHROPIC_API_KEY")
+    anthropic_base_url: Annotated[str | None, AfterValidator(_http_url)] = Field(
+        None, validation_alias="ANTHROPIC_BASE_URL"
+    )
+    model: str = Field(DEFAULT_MODEL, validation_alias="PERDURE_MODEL", min_length=1)
+    data_dir: Annotated[Path, AfterValidator(_folder)] = Field(
+        default_factory=lambda: Path.home() / ".perdure", validation_alias="PERDURE_DATA_DIR"
+    )
+    host: str = Field("127.0.0.1", validation_alias="PERDURE_HOST", min_length=1)
+    port: int = Field(3000, validation_alias="PERDURE_PORT", ge=0, le=65535)
+    database_url: Annotated[str, AfterValidator(_database_url)] = Field(
+        default_factory=lambda given: f"sqlite:///{given['data_dir'] / 'perdure.db'}",
+        validation_alias="PERDURE_DATABASE_URL",
+        repr=False,
+    )
+    bus_url: Annotated[str | None, AfterValidator(_bus_url)] = Field(
+        None, validation_alias="PERDURE_BUS_URL", repr=False
+    )
+    workspace_root: Annotated[Path, AfterValidator(_folder)] = Field(
+        default_factory=lambda given: given["data_dir"] / "workspaces", validation_alias="PERDURE_WORKSPACE"
+    )
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_api_keys)] = Field(
+        (), validation_alias="PERDURE_API_KEYS"
+    )
+    temporal: TemporalTarget | None = Field(default_factory=temporal_target, validation_alias="PERDURE_TEMPORAL_TARGET")
+
+    def __init__(self, **flags: Any) -> None:
+        try:
+            super().__init__(**{name: value for name, value in flags.items() if value is not None})
+        except ValidationError as error:
+            raise SettingsError(_sentence(error)) from None
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """`database_url` with the asynchronous driver that Perdure works with."""
+        scheme, rest = self.database_url.split("://", 1)
+        if scheme == "sqlite":
+            return f"sqlite+aiosqlite://{rest}"
+        parts = urlsplit(f"postgresql+asyncpg://{rest}")
+        # libpq's name for it is what people have in their URLs; asyncpg takes the same values as `ssl`.
+        query = [("ssl" if name == "sslmode" else name, value) for name, value in parse_qsl(parts.query)]
+        return urlunsplit(parts._replace(query=urlencode(query)))
+
+    def secret_values(self) -> tuple[str, ...]:
+        """Every secret in plain text, for masking what is shown; longest first, so that no part of one is left."""
+        target = self.temporal.connect_config if self.temporal else ClientConnectConfig()
+        found = [_plain(self.anthropic_api_key), *(_plain(key.secret) for key in self.api_keys)]
+        found.append(str(target.get("api_key") or ""))
+        for url in (self.database_url, self.bus_url):
+            password = (urlsplit(url).password if url else None) or ""
+            found += [password, unquote(password)]
+        return tuple(sorted({secret for secret in found if secret}, key=len, reverse=True))
+
+
+def _sentence(error: ValidationError) -> str:
+    """What is wrong, without the value that was given: it may be a secret in the wrong variable."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    name = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        return f"There is no setting {name!r}: remove it."
+    return f"{name} cannot be used: {first['msg'][:1].lower()}{first['msg'][1:]}."

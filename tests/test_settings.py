@@ -1,0 +1,169 @@
+"""Settings: what the environment says, and what it may not say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from settings import ApiKey, Settings, SettingsError
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the tester's own settings, and no Temporal profile of theirs."""
+    for name in list(os.environ):
+        if name.startswith(("PERDURE_", "ANTHROPIC_", "TEMPORAL_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def test_without_any_setting_everything_lives_in_the_data_dir(tmp_path: Path) -> None:
+    settings = Settings()
+    assert settings.data_dir == tmp_path / ".perdure"
+    assert settings.database_url == f"sqlite:///{tmp_path}/.perdure/perdure.db"
+    assert settings.sqlalchemy_url == f"sqlite+aiosqlite:///{tmp_path}/.perdure/perdure.db"
+    assert settings.workspace_root == tmp_path / ".perdure" / "workspaces"
+    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 3000, "claude-sonnet-5-5")
+    assert settings.anthropic_api_key is None and settings.api_keys == () and settings.bus_url is None
+    assert settings.temporal is None
+
+
+def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PERDURE_DATA_DIR", str(tmp_path / "variable"))
+    monkeypatch.setenv("PERDURE_PORT", "4000")
+    assert Settings(data_dir=tmp_path / "flag", port=None).data_dir == tmp_path / "flag"
+    assert Settings(data_dir=None, port=None).data_dir == tmp_path / "variable"
+    assert Settings(port=5000).port == 5000 and Settings(port=None).port == 4000
+
+
+def test_a_relative_folder_is_made_absolute_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Settings(data_dir=".perdure/demo").data_dir == tmp_path / ".perdure" / "demo"
+    assert Settings(data_dir="~/x").data_dir == tmp_path / "x"
+    monkeypatch.setenv("PERDURE_WORKSPACE", "work")
+    assert Settings().workspace_root == tmp_path / "work"
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "PERDURE_MODEL", "PERDURE_DATABASE_URL", "PERDURE_PORT"):
+        monkeypatch.setenv(name, "")
+    for name in ("PERDURE_API_KEYS", "PERDURE_BUS_URL", "TEMPORAL_ADDRESS", "TEMPORAL_TLS", "TEMPORAL_API_KEY"):
+        monkeypatch.setenv(name, "")
+    assert Settings() == Settings(port=3000)
+    assert Settings().anthropic_api_key is None and Settings().temporal is None
+
+
+@pytest.mark.parametrize(
+    ("given", "driven"),
+    [
+        ("sqlite:////srv/p.db", "sqlite+aiosqlite:////srv/p.db"),
+        ("sqlite:///p.db", "sqlite+aiosqlite:///p.db"),
+        ("postgresql://u:p%40ss@db:5432/perdure", "postgresql+asyncpg://u:p%40ss@db:5432/perdure"),
+        ("postgres://db/perdure", "postgresql+asyncpg://db/perdure"),
+        ("postgresql://db/perdure?sslmode=require", "postgresql+asyncpg://db/perdure?ssl=require"),
+    ],
+)
+def test_the_driver_is_perdures_choice(monkeypatch: pytest.MonkeyPatch, given: str, driven: str) -> None:
+    monkeypatch.setenv("PERDURE_DATABASE_URL", given)
+    assert Settings().database_url == given
+    assert Settings().sqlalchemy_url == driven
+
+
+def test_keys_have_names_and_bare_ones_are_named_after_their_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERDURE_API_KEYS", "alice:one, two ,ci.bot:has:colon,")
+    alice, bare, bot = Settings().api_keys
+    assert isinstance(alice, ApiKey)
+    assert (alice.name, alice.secret.get_secret_value()) == ("alice", "one")
+    assert (bare.name, bare.secret.get_secret_value()) == ("key-3fc4ccfe", "two")
+    assert (bot.name, bot.secret.get_secret_value()) == ("ci.bot", "has:colon")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PERDURE_API_KEYS", "alice:"),
+        ("PERDURE_API_KEYS", ":sesame-sesame"),
+        ("PERDURE_API_KEYS", "sesame with blanks"),
+        ("PERDURE_API_KEYS", "a:sesame-sesame,b:sesame-sesame"),
+        ("PERDURE_API_KEYS", "a:sesame-sesame,a:sesame-another"),
+        ("PERDURE_DATABASE_URL", "mysql://u:sesame-sesame@db/perdure"),
+        ("PERDURE_DATABASE_URL", "postgresql+psycopg://u:sesame-sesame@db/perdure"),
+        ("PERDURE_DATABASE_URL", "sqlite://"),
+        ("PERDURE_DATABASE_URL", "sqlite:///:memory:"),
+        ("PERDURE_DATABASE_URL", "sesame-sesame"),
+        ("PERDURE_BUS_URL", "kafka://u:sesame-sesame@bus"),
+        ("PERDURE_PORT", "sesame-sesame"),
+        ("PERDURE_PORT", "70000"),
+        ("ANTHROPIC_BASE_URL", "sesame-sesame"),
+        ("TEMPORAL_PROFILE", "sesame-sesame"),
+    ],
+)
+def test_a_bad_value_is_named_and_never_repeated(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        Settings()
+    said = str(caught.value)
+    assert name in said and said.endswith(".") and "\n" not in said
+    assert "sesame" not in said
+    assert caught.value.__cause__ is None, "a cause would print the value with its traceback"
+
+
+def test_a_flag_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(SettingsError, match="colour"):
+        Settings(colour="red")
+
+
+def test_a_given_temporal_is_read_by_its_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal.example:7233")
+    target = Settings().temporal
+    assert target is not None
+    assert (target.address, target.namespace) == ("temporal.example:7233", "default")
+    assert target.connect_config == {"target_host": "temporal.example:7233"}
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", "agents")
+    monkeypatch.setenv("TEMPORAL_API_KEY", "sesame-temporal")
+    target = Settings().temporal
+    assert target is not None and target.namespace == "agents"
+    assert target.connect_config["api_key"] == "sesame-temporal" and target.connect_config["tls"]
+
+
+def test_a_temporal_named_in_its_configuration_file_counts_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "temporal.toml"
+    file.write_text('[profile.default]\naddress = "from.file:7233"\n')
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(file))
+    target = Settings().temporal
+    assert target is not None and target.address == "from.file:7233"
+    file.write_text('[profile.default]\napi_key = "sesame')
+    with pytest.raises(SettingsError) as caught:
+        Settings()
+    assert "TEMPORAL_CONFIG_FILE" in str(caught.value) and "sesame" not in str(caught.value)
+
+
+def test_secrets_are_listed_for_masking_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sesame-anthropic")
+    monkeypatch.setenv("PERDURE_API_KEYS", "alice:sesame-alice,sesame-bare")
+    monkeypatch.setenv("PERDURE_DATABASE_URL", "postgresql://u:sesame%2Fdb@db/perdure")
+    monkeypatch.setenv("PERDURE_BUS_URL", "redis://:sesame-bus@bus:6379")
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal.example:7233")
+    monkeypatch.setenv("TEMPORAL_API_KEY", "sesame-temporal")
+    settings = Settings()
+    assert set(settings.secret_values()) == {
+        "sesame-anthropic",
+        "sesame-alice",
+        "sesame-bare",
+        "sesame%2Fdb",
+        "sesame/db",
+        "sesame-bus",
+        "sesame-temporal",
+    }
+    lengths = [len(secret) for secret in settings.secret_values()]
+    assert lengths == sorted(lengths, reverse=True)
+    assert "sesame" not in f"{settings!r} {settings}"
+
+
+def test_settings_do_not_change_while_a_process_runs() -> None:
+    settings = Settings()
+    with pytest.raises(Exception, match="frozen"):
+        settings.port = 1  # type: ignore[misc]
