@@ -1,9 +1,13 @@
 """How a session ends: the facts of each ending, and the assistant message it leaves (CONTRACT §2, §3)."""
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
-from session.events import Complete, Error, Event, MessageSaved, Summary
+from pydantic import ValidationError
+
+from session.events import Artifact, Complete, Error, Event, MessageSaved, Summary
+from session.model import storable
 from session.usage import Usage
 from session.vocabulary import ERROR_OF, STATUS_OF, StopReason, TerminalStatus
 from session.wire import Ending
@@ -17,7 +21,9 @@ _DEFAULT_MESSAGE: Final[dict[StopReason, str]] = {
     "providerError": "The model's provider could not answer.",
     "internalError": "The session ended because of an internal failure.",
 }
+_SILENT: Final = "(The model ended its turn without a word.)"
 PREVIEW_CHARS: Final = 2_000
+PREVIEW_ITEMS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,12 @@ class Closing:
 
 
 def close(done: Done, ending: Ending, message_id: str) -> Closing:
-    """Build the ending of CONTRACT §3: `summary`, `complete`, `message_saved`, or `message_saved`, `error`."""
+    """Build the ending of CONTRACT §3: `summary`, `complete`, `message_saved`, or `message_saved`, `error`.
+
+    Never fails, whatever the model said: a session that cannot be closed would break G1.
+    """
     reason = ending.reason
-    said = ending.message or _DEFAULT_MESSAGE.get(reason, "")
+    said = storable(ending.message) or _DEFAULT_MESSAGE.get(reason, "")
     saved = MessageSaved(id=message_id)
     code = ERROR_OF.get(reason)
     if code is not None:
@@ -62,24 +71,35 @@ def close(done: Done, ending: Ending, message_id: str) -> Closing:
             stop_reason=reason,
             retryable=ending.retryable or reason in ("timeout", "cancelled"),
         )
-        content = done.last_text or f"({said})"
+        content = storable(done.last_text) or f"({said})"
         return Closing(STATUS_OF[reason], said, content, (saved, error), {"code": code, "message": said})
-    summary = str(done.completion.get("summary") or done.last_text or said)
+    summary = storable(str(done.completion.get("summary") or done.last_text or said))
     facts = (
         Summary(
             summary=summary,
-            artifacts=list(done.completion.get("artifacts") or []),
-            next_steps=[str(step) for step in done.completion.get("nextSteps") or []],
+            artifacts=[kept for item in _items(done, "artifacts") if (kept := _artifact(item)) is not None],
+            next_steps=[storable(str(step)) for step in _items(done, "nextSteps")],
         ),
         _complete(done, reason),
         saved,
     )
-    content = (
-        summary
-        if done.completion
-        else done.last_text or summary or "(The model ended its turn without a word.)"
-    )
+    content = (summary if done.completion else storable(done.last_text) or summary) or _SILENT
     return Closing(STATUS_OF[reason], summary, content, facts, None)
+
+
+def _items(done: Done, name: str) -> list[Any]:
+    """A list among `complete_task`'s arguments; a lone string is one item, anything else none."""
+    value = done.completion.get(name)
+    return value if isinstance(value, list) else [value] if value and isinstance(value, str) else []
+
+
+def _artifact(item: Any) -> dict[str, Any] | None:
+    """What has the shape of an artifact (`type`, `id`, perhaps `description`, `url`); None for the rest."""
+    try:
+        artifact = Artifact.model_validate(item)
+    except ValidationError:
+        return None
+    return artifact.model_dump(by_alias=True, exclude_none=True)
 
 
 def _complete(done: Done, reason: StopReason) -> Complete:
@@ -103,7 +123,7 @@ def preview(value: Any) -> Any:
     if isinstance(value, str):
         return value if len(value) <= PREVIEW_CHARS else value[:PREVIEW_CHARS] + "…"
     if isinstance(value, list):
-        return [preview(item) for item in value[:100]]
+        return [preview(item) for item in value[:PREVIEW_ITEMS]]
     if isinstance(value, dict):
-        return {key: preview(item) for key, item in value.items()}
+        return {key: preview(item) for key, item in islice(value.items(), PREVIEW_ITEMS)}
     return value

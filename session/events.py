@@ -33,9 +33,7 @@ class Event(Published):
     def data(self) -> dict[str, Any]:
         """The event's `data` object, camelCase."""
         fields = self.model_dump(mode="json", by_alias=True, exclude={"type"})
-        return {
-            name: value for name, value in fields.items() if value is not None or name not in self.optional
-        }
+        return {name: value for name, value in fields.items() if value is not None or name not in self.optional}
 
     def frame(self, timestamp_ms: int) -> str:
         """The event's `data:` line: `{"type","data","timestamp"}`, timestamp in Unix ms."""

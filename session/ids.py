@@ -7,9 +7,7 @@ from typing import Final, Literal
 
 Prefix = Literal["conv", "msg", "sess", "appr", "mem"]
 
-_ALPHABET: Final = (
-    "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case: sorts as its bytes do
-)
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case: sorts as its bytes do
 RANDOM_BYTES: Final = 10
 
 

@@ -1,16 +1,19 @@
 """The live tail of one session: what a reader who joins now must still be told beyond the facts (CONTRACT §3).
 
 Rules: a delta's id is `<offset of the last fact>.<n>`, given in the order in which deltas and facts arrive here. The
-tail keeps the deltas of the step now running, bounded; a fact that holds them in full takes them away. What comes from
-an attempt older than the latest announced one is dropped (DESIGN §3, fencing). Pure: a bus adapter feeds it.
+tail keeps the deltas of the step now running, bounded; a fact that holds them in full takes them away, and what comes
+for it afterwards is dropped. So is what comes from an attempt older than the latest announced one (DESIGN §3, fencing).
+Pure: a bus adapter feeds it.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 KEEP_DELTAS = 4096
 KEEP_BYTES = 1 << 20
+"""How much text is kept, in characters."""
 
 
 class Position(NamedTuple):
@@ -63,10 +66,21 @@ def tool_scope(step: int, call_id: str) -> str:
     return f"step/{step}/tool/{call_id}"
 
 
-@dataclass(slots=True)
-class _Kept:
+def _step_of(scope: str) -> int:
+    return int(scope.split("/", 2)[1])
+
+
+class _Kept(NamedTuple):
     frame: Frame
     scope: str
+    attempt: int
+
+
+class _Word(NamedTuple):
+    """The last word of the facts on a scope: the attempt that may speak in it, None when it is closed."""
+
+    offset: int
+    attempt: int | None
 
 
 @dataclass(slots=True)
@@ -75,39 +89,57 @@ class Tail:
 
     last: int = 0
     _n: int = 0
-    _bytes: int = 0
+    _step: int = 0
+    _size: int = 0
     _kept: deque[_Kept] = field(default_factory=deque)
-    _attempts: dict[str, int] = field(default_factory=dict)
+    _words: dict[str, _Word] = field(default_factory=dict)
 
     def see_fact(self, fact: StoredFact) -> Frame | None:
         """Take a committed fact; None when it is already known (two writers may report out of order)."""
-        if fact.attempt:
-            scope = fact.closes
-            if fact.attempt > self._attempts.get(scope, 0):
-                self._attempts = {scope: fact.attempt}
         if fact.closes:
-            self._forget(fact.closes)
+            self._heed(fact)
         if fact.offset <= self.last:
             return None
         self.last, self._n = fact.offset, 0
         return Frame(Position(fact.offset), fact.frame)
 
     def see_delta(self, scope: str, attempt: int, text: str) -> Frame | None:
-        """Take a delta and give it its id; None when a newer attempt of its scope was announced."""
-        if attempt < self._attempts.get(scope, 0):
+        """Take a delta and give it its id; None when it comes too late (its scope is closed, its step over, a newer
+        attempt announced) or too early (no fact was seen yet: without an offset it would have a false id)."""
+        if self.last == 0 or not self._may_speak(scope, attempt):
             return None
         self._n += 1
         frame = Frame(Position(self.last, self._n), text)
-        self._kept.append(_Kept(frame, scope))
-        self._bytes += len(text)
-        while len(self._kept) > KEEP_DELTAS or self._bytes > KEEP_BYTES:
-            self._bytes -= len(self._kept.popleft().frame.text)
+        self._kept.append(_Kept(frame, scope, attempt))
+        self._size += len(text)
+        while len(self._kept) > KEEP_DELTAS or self._size > KEEP_BYTES:
+            self._size -= len(self._kept.popleft().frame.text)
         return frame
 
     def kept(self) -> list[Frame]:
-        """The deltas of the step now running, oldest first."""
+        """The deltas of the step now running, oldest first. Facts may lie between them: merge by position."""
         return [kept.frame for kept in self._kept]
 
-    def _forget(self, scope: str) -> None:
-        self._kept = deque(kept for kept in self._kept if kept.scope != scope)
-        self._bytes = sum(len(kept.frame.text) for kept in self._kept)
+    def _may_speak(self, scope: str, attempt: int) -> bool:
+        word = self._words.get(scope)
+        if word is None:
+            return _step_of(scope) >= self._step
+        return word.attempt is not None and attempt >= word.attempt
+
+    def _heed(self, fact: StoredFact) -> None:
+        """Apply a fact's word on a scope. The word of the latest offset holds, in whatever order they come: after an
+        operator's reset the attempts of a step count from 1 again."""
+        word, step = self._words.get(fact.closes), _step_of(fact.closes)
+        if step < self._step or (word is not None and fact.offset <= word.offset):
+            return
+        if step > self._step:
+            self._step = step
+            self._words = {scope: known for scope, known in self._words.items() if _step_of(scope) >= step}
+            self._forget(lambda kept: _step_of(kept.scope) < step)
+        self._words[fact.closes] = _Word(fact.offset, fact.attempt or None)
+        self._forget(lambda kept: kept.scope == fact.closes and kept.attempt != fact.attempt)
+
+    def _forget(self, over: Callable[[_Kept], bool]) -> None:
+        if any(over(kept) for kept in self._kept):
+            self._kept = deque(kept for kept in self._kept if not over(kept))
+            self._size = sum(len(kept.frame.text) for kept in self._kept)

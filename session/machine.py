@@ -86,8 +86,9 @@ def next_step(state: State) -> Move:
 
 def apply_reply(state: State, reply: ModelReply) -> State:
     """The reply of step `state.step + 1` was recorded."""
-    if state.pending:
-        raise IllegalOutcome("a reply came while tool calls were waiting for their results")
+    expected = next_step(state)
+    if not isinstance(expected, CallModel):
+        raise IllegalOutcome(f"a reply came where {type(expected).__name__} was next")
     digest, repeats = state.last_digest, state.repeats
     for call in reply.calls:
         repeats = repeats + 1 if call.digest == digest else 1

@@ -20,6 +20,11 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def storable(text: str) -> str:
+    """The text with a replacement mark for what no store takes: NUL characters and lone surrogates."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")
+
+
 Text = Annotated[str, AfterValidator(_without_nul)]
 """Text that every store can hold: PostgreSQL has no NUL in text."""
 

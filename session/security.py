@@ -1,4 +1,4 @@
-"""Security modes: may this call run (CONTRACT §2, `securityMode`)? A pure rule; a refusal goes to the model as an error.
+"""Security modes: may this call run (CONTRACT §2, `securityMode`)? A pure rule; a refusal goes to the model.
 
 `deny` runs nothing. `sandbox` runs what only reads. `allowlist` runs what `allowedTools` names. `ask` runs what is safe
 and refuses the rest until approvals exist to ask for. `full` runs everything that was offered.
@@ -20,7 +20,5 @@ def refusal(
     if mode == "allowlist" and name not in (allowed or ()):
         return f"{name} was not run: it is not among this session's allowedTools (securityMode allowlist)."
     if mode == "ask" and level != "safe":
-        return (
-            f"{name} was not run: it needs an approval, and nobody is there to give one (securityMode ask)."
-        )
+        return f"{name} was not run: it needs an approval, and nobody is there to give one (securityMode ask)."
     return None

@@ -1,4 +1,4 @@
-"""What a client may say when it starts a session: the fields, their bounds and defaults (CONTRACT §2, "Start fields")."""
+"""What a client may say when it starts a session: the fields, their bounds and defaults (CONTRACT §2, Start fields)."""
 
 from typing import Annotated, Any, Literal
 

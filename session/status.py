@@ -15,8 +15,8 @@ from session.vocabulary import TERMINAL, SessionStatus
 _ENDS: Final[frozenset[SessionStatus]] = frozenset({"completed", "failed", "cancelled"})
 
 MOVES: Final[dict[SessionStatus, frozenset[SessionStatus]]] = {
-    "created": frozenset({"queued", "running"}) | _ENDS,
-    "queued": frozenset({"running"}) | _ENDS,
+    "created": frozenset[SessionStatus]({"queued", "running"}) | _ENDS,
+    "queued": frozenset[SessionStatus]({"running"}) | _ENDS,
     "running": _ENDS,
     "completed": frozenset(),
     "failed": frozenset(),

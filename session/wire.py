@@ -36,7 +36,7 @@ SEARCH_ATTRIBUTES: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class SessionInput:
-    """Start of a session's workflow. `deadline_ms` is Unix ms and absolute: queueing and retries count (CONTRACT §2)."""
+    """Start of a session's workflow. `deadline_ms` is Unix ms and absolute: queueing and retries count (CONTRACT)."""
 
     session_id: str
     deadline_ms: int
@@ -49,7 +49,7 @@ class SessionInput:
 
 @dataclass(frozen=True, slots=True)
 class StepRef:
-    """Names one step of one run: references are (session, step), `epoch_ms` (the run's start) orders runs after a reset."""
+    """Names one step of one run: references are (session, step); `epoch_ms`, the start of the run, orders runs."""
 
     session_id: str
     step: int

@@ -1,4 +1,4 @@
-"""What must last: sessions, facts, turns, conversations, in SQLite or PostgreSQL; and the live bus that only makes it fast."""
+"""What must last (sessions, facts, turns, conversations; SQLite or PostgreSQL), and the live bus that makes it fast."""
 
 from store.database import Database, StoreUnavailable, open_database
 from store.store import Store, open_store

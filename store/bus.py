@@ -1,7 +1,7 @@
 """The live bus: it makes streams fast and is never the truth (DESIGN §3).
 
-A bus carries, per session, facts that were committed and deltas that were not; it gives deltas their ids in the order of
-arrival, keeps the tail of the running step for late joiners, and passes cancel hints to the activities. Whatever is
+A bus carries, per session, facts that were committed and deltas that were not; it gives deltas their ids in the order
+of arrival, keeps the tail of the running step for late joiners, and passes cancel hints to the activities. Whatever is
 lost here, readers find in the store. `InProcessBus` joins an API and a worker in one process; it never blocks: a
 subscriber that cannot keep up is told so and reads the store, it does not slow the model's loop.
 """
@@ -21,6 +21,9 @@ Hint = Callable[[CancelMode], None]
 """Called when somebody asks to cancel the session. It must return at once."""
 Leave = Callable[[], None]
 """Ends a subscription; calling it twice is harmless."""
+
+
+REMEMBERED_ENDS = 1024
 
 
 class Bus(Protocol):
@@ -55,35 +58,44 @@ class _Topic:
     cancelled: CancelMode | None = None
 
 
+def _deliver(topic: _Topic, frames: list[Frame], over: bool) -> None:
+    for ticket in list(topic.readers):
+        if deliver := topic.readers.get(ticket):  # one reader's delivery may make another leave
+            deliver(frames, over)
+
+
 class InProcessBus:
     """The bus of one process. Topics live from the first publication to the session's end."""
 
     def __init__(self) -> None:
         self._topics: dict[str, _Topic] = {}
+        self._ended: dict[str, None] = {}
         self._tickets = 0
 
     def publish_facts(self, session_id: str, facts: Sequence[StoredFact], over: bool) -> None:
+        if session_id in self._ended:
+            return
         topic = self._topics.setdefault(session_id, _Topic())
         frames = [frame for fact in facts if (frame := topic.tail.see_fact(fact)) is not None]
-        for deliver in list(topic.readers.values()):
-            deliver(frames, over)
         if over:
-            self._topics.pop(session_id, None)
+            self._end(session_id)
+        if frames or over:
+            _deliver(topic, frames, over)
 
     def publish_delta(self, session_id: str, scope: str, attempt: int, frame: str) -> None:
         topic = self._topics.get(session_id)
         if topic is None or (stamped := topic.tail.see_delta(scope, attempt, frame)) is None:
             return
-        for deliver in list(topic.readers.values()):
-            deliver([stamped], False)
+        _deliver(topic, [stamped], False)
 
     def hint_cancel(self, session_id: str, mode: CancelMode) -> None:
         topic = self._topics.get(session_id)
-        if topic is None:
+        if topic is None or topic.cancelled == "now":
             return
         topic.cancelled = mode
-        for hint in list(topic.hints.values()):
-            hint(mode)
+        for ticket in list(topic.hints):
+            if hint := topic.hints.get(ticket):
+                hint(mode)
 
     def subscribe(self, session_id: str, deliver: Deliver) -> tuple[list[Frame], Leave]:
         topic = self._topics.setdefault(session_id, _Topic())
@@ -104,6 +116,13 @@ class InProcessBus:
 
     async def close(self) -> None:
         self._topics.clear()
+
+    def _end(self, session_id: str) -> None:
+        """Drop the topic, and remember a while that it is over: a fact reported late must not bring it back."""
+        self._topics.pop(session_id, None)
+        self._ended[session_id] = None
+        if len(self._ended) > REMEMBERED_ENDS:
+            del self._ended[next(iter(self._ended))]
 
     def _ticket(self) -> int:
         self._tickets += 1

@@ -7,15 +7,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from session.events import Result, ResultError, ToolResulted
 from session.live import tool_scope
 from session.usage import Usage
 from session.wire import ToolFate, ToolRef
+from store.database import Row, first
 from store.ledger import Fenced, Ledger, Ledgers, NotFound, SessionOver
 from store.schema import sessions, tool_calls, turns
 from store.steps import complete_step
+
+_OF_STEP = (tool_calls.c.session_id == bindparam("session"), tool_calls.c.step == bindparam("at_step"))
+_THIS = (*_OF_STEP, tool_calls.c.call_id == bindparam("call"))
+_CALL = select(tool_calls).where(*_THIS)
+_SESSION = select(sessions).where(sessions.c.id == bindparam("session"))
+_STARTED = (
+    update(tool_calls)
+    .where(*_THIS)
+    .values({column: bindparam(f"new_{column}") for column in ("status", "epoch_ms", "attempt", "started_ms")})
+)
+_ANSWERED = (
+    update(tool_calls)
+    .where(*_THIS)
+    .values({column: bindparam(f"new_{column}") for column in ("status", "result", "duration_ms")})
+)
+_PROGRESS = select(
+    select(func.count()).where(*_OF_STEP).scalar_subquery().label("calls"),
+    select(func.count(tool_calls.c.result)).where(*_OF_STEP).scalar_subquery().label("done"),
+    turns.c.usage,
+).where(turns.c.session_id == bindparam("session"), turns.c.step == bindparam("at_step"))
 
 OUTCOME_UNKNOWN = Result(
     success=False,
@@ -68,15 +89,15 @@ class Calls:
                 "attempt": attempt,
                 "started_ms": ledger.now_ms,
             }
-            await _update_call(ledger, at, started)
+            values = {f"new_{column}": value for column, value in started.items()}
+            await ledger.connection.execute(_STARTED, {**_names(at), **values})
             return Claim({**call, **started}, ledger.row)
 
     async def look(self, at: ToolRef) -> Claim:
         """Like `start` for a call that only reads: nothing is written, since running it twice does no harm."""
         async with self.database.read() as connection:
-            row = (await connection.execute(select(tool_calls).where(*_is(at)))).mappings().first()
-            query = select(sessions).where(sessions.c.id == at.at.session_id)
-            session = (await connection.execute(query)).mappings().first()
+            row = await first(connection, _CALL, **_names(at))
+            session = await first(connection, _SESSION, session=at.at.session_id)
         if row is None or session is None:
             raise NotFound(f"no tool call {at.call_id}")
         return Claim(row, session, _fate(row) if row["result"] is not None else None)
@@ -98,20 +119,15 @@ class Calls:
             return await _record(ledger, at, call, result, duration_ms)
 
 
-def _is(at: ToolRef) -> tuple[Any, ...]:
-    columns = tool_calls.c
-    return (columns.session_id == at.at.session_id, columns.step == at.at.step, columns.call_id == at.call_id)
+def _names(at: ToolRef) -> dict[str, Any]:
+    return {"session": at.at.session_id, "at_step": at.at.step, "call": at.call_id}
 
 
-async def _call(ledger: Ledger, at: ToolRef) -> Mapping[str, Any]:
-    row = (await ledger.connection.execute(select(tool_calls).where(*_is(at)))).mappings().first()
+async def _call(ledger: Ledger, at: ToolRef) -> Row:
+    row = await first(ledger.connection, _CALL, **_names(at))
     if row is None:
         raise NotFound(f"no tool call {at.call_id}")
     return row
-
-
-async def _update_call(ledger: Ledger, at: ToolRef, values: Mapping[str, Any]) -> None:
-    await ledger.connection.execute(update(tool_calls).where(*_is(at)).values(dict(values)))
 
 
 def _fate(call: Mapping[str, Any]) -> ToolFate:
@@ -136,10 +152,13 @@ async def write_result(
     if duration_ms is None:
         duration_ms = ledger.now_ms - (call["started_ms"] or ledger.now_ms)
     told = result.published()
-    values = {"status": status, "result": json.dumps(told, ensure_ascii=False), "duration_ms": duration_ms}
-    columns = tool_calls.c
-    mine = (columns.session_id == ledger.id, columns.step == step, columns.call_id == call_id)
-    await ledger.connection.execute(update(tool_calls).where(*mine).values(values))
+    values = {
+        "new_status": status,
+        "new_result": json.dumps(told, ensure_ascii=False),
+        "new_duration_ms": duration_ms,
+    }
+    named = {"session": ledger.id, "at_step": step, "call": call_id}
+    await ledger.connection.execute(_ANSWERED, {**named, **values})
     fact = ToolResulted(
         tool_call_id=call_id,
         id=call_id,
@@ -154,14 +173,10 @@ async def write_result(
 
 
 async def _complete_step_if_last(ledger: Ledger, at: ToolRef) -> None:
-    columns = tool_calls.c
-    of_step = (columns.session_id == ledger.id, columns.step == at.at.step)
-    query = select(func.count(), func.count(columns.result)).where(*of_step)
-    calls, done = (await ledger.connection.execute(query)).one()
-    if calls != done:
+    found = await first(ledger.connection, _PROGRESS, session=ledger.id, at_step=at.at.step)
+    if found is None or found["calls"] != found["done"]:
         return
-    turn = select(turns.c.usage).where(turns.c.session_id == ledger.id, turns.c.step == at.at.step)
-    spent = Usage(**json.loads((await ledger.connection.execute(turn)).scalar_one()))
+    spent = Usage(**json.loads(found["usage"]))
     now = ledger.usage
     before = Usage(
         now.input_tokens - spent.input_tokens,
@@ -169,4 +184,4 @@ async def _complete_step_if_last(ledger: Ledger, at: ToolRef) -> None:
         now.cache_read_tokens - spent.cache_read_tokens,
         now.cache_write_tokens - spent.cache_write_tokens,
     )
-    complete_step(ledger, at.at.step, spent, before, calls)
+    complete_step(ledger, at.at.step, spent, before, found["calls"])

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session.resources import Conversation, Message, ToolCall
 from store.cursor import newest_first, page
-from store.database import Database
+from store.database import Database, every, first
 from store.ledger import NotFound
 from store.rows import conversation_of, message_of, tool_call_of
 from store.schema import conversations, messages, tool_calls
 from store.starting import Conflict
+
+Messages = list[Message]
+Calls = list[ToolCall]
 
 
 class Taken(Exception):
@@ -47,66 +52,52 @@ class Conversations:
             raise Taken(f"there is a conversation {conversation_id} already") from error
         return conversation_of(values)
 
-    async def list(
-        self, q: str | None, cursor: str | None, limit: int
-    ) -> tuple[list[Conversation], str | None]:
+    async def list(self, q: str | None, cursor: str | None, limit: int) -> tuple[list[Conversation], str | None]:
         """A page, newest first, and the next cursor; `q` looks in titles and messages. Raises BadCursor."""
         query = select(conversations)
         if q:
             said = select(messages.c.conversation_id).where(messages.c.content.icontains(q, autoescape=True))
-            query = query.where(
-                or_(conversations.c.title.icontains(q, autoescape=True), conversations.c.id.in_(said))
-            )
+            query = query.where(or_(conversations.c.title.icontains(q, autoescape=True), conversations.c.id.in_(said)))
         async with self.database.read() as connection:
-            rows = (
-                (await connection.execute(newest_first(query, conversations, cursor, limit))).mappings().all()
-            )
-        shown, following = page(list(rows), limit)
+            rows = await every(connection, newest_first(query, conversations, cursor, limit))
+        shown, following = page(rows, limit)
         return [conversation_of(row) for row in shown], following
 
     async def get(self, conversation_id: str) -> tuple[Conversation, str | None]:
         """The conversation and its active session's id. Raises NotFound."""
         query = select(conversations).where(conversations.c.id == conversation_id)
         async with self.database.read() as connection:
-            row = (await connection.execute(query)).mappings().first()
+            row = await first(connection, query)
         if row is None:
             raise NotFound(f"no conversation {conversation_id}")
         return conversation_of(row), row["active_session_id"]
 
-    async def messages(self, conversation_id: str) -> list[Message]:
+    async def messages(self, conversation_id: str) -> Messages:
         """All messages in order; an assistant message carries its session's tool calls."""
         query = select(messages).where(messages.c.conversation_id == conversation_id).order_by(messages.c.seq)
         async with self.database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
+            rows = await every(connection, query)
             answered = [row["session_id"] for row in rows if row["role"] == "assistant" and row["session_id"]]
             calls = await self._calls(connection, answered)
-        return [
-            message_of(row, calls.get(row["session_id"], []) if row["role"] == "assistant" else [])
-            for row in rows
-        ]
+        return [message_of(row, calls.get(row["session_id"], []) if row["role"] == "assistant" else []) for row in rows]
 
     async def message(self, message_id: str) -> Message:
         """One message with its tool calls. Raises NotFound."""
         async with self.database.read() as connection:
-            row = (
-                (await connection.execute(select(messages).where(messages.c.id == message_id)))
-                .mappings()
-                .first()
-            )
+            row = await first(connection, select(messages).where(messages.c.id == message_id))
             if row is None:
                 raise NotFound(f"no message {message_id}")
             answered = [row["session_id"]] if row["role"] == "assistant" and row["session_id"] else []
             calls = await self._calls(connection, answered)
         return message_of(row, calls.get(row["session_id"], []) if row["role"] == "assistant" else [])
 
-    async def _calls(self, connection: Any, session_ids: list[str]) -> dict[str, list[ToolCall]]:
+    async def _calls(self, connection: AsyncConnection, session_ids: Collection[str]) -> dict[str, Calls]:
         if not session_ids:
             return {}
         columns = tool_calls.c
         query = select(tool_calls).where(columns.session_id.in_(session_ids))
-        rows = await connection.execute(query.order_by(columns.session_id, columns.step, columns.position))
-        found: dict[str, list[ToolCall]] = {}
-        for row in rows.mappings():
+        found: dict[str, Calls] = {}
+        for row in await every(connection, query.order_by(columns.step, columns.position)):
             found.setdefault(row["session_id"], []).append(tool_call_of(row))
         return found
 
@@ -116,18 +107,16 @@ class Conversations:
         if "metadata" in values:
             values["metadata"] = json.dumps(values["metadata"])
         async with self.database.write() as connection:
-            await connection.execute(
-                update(conversations).where(conversations.c.id == conversation_id).values(values)
-            )
+            await connection.execute(update(conversations).where(conversations.c.id == conversation_id).values(values))
         return (await self.get(conversation_id))[0]
 
     async def delete(self, conversation_id: str) -> None:
         """Remove it with its messages, sessions, facts and turns. Raises NotFound, Conflict while a session runs."""
         async with self.database.write() as connection:
             query = select(conversations.c.active_session_id).where(conversations.c.id == conversation_id)
-            row = (await connection.execute(query.with_for_update())).first()
+            row = await first(connection, query.with_for_update())
             if row is None:
                 raise NotFound(f"no conversation {conversation_id}")
-            if row.active_session_id is not None:
-                raise Conflict(row.active_session_id)
+            if row["active_session_id"] is not None:
+                raise Conflict(row["active_session_id"])
             await connection.execute(delete(conversations).where(conversations.c.id == conversation_id))

@@ -2,9 +2,12 @@
 
 import base64
 import binascii
+import re
 from typing import Any
 
 from sqlalchemy import Select, Table, tuple_
+
+_MARK = re.compile(r"(\d{1,15}):([\w-]{1,128})", re.ASCII)
 
 
 class BadCursor(ValueError):
@@ -18,10 +21,13 @@ def encode(created_ms: int, row_id: str) -> str:
 def decode(cursor: str) -> tuple[int, str]:
     try:
         padded = cursor.encode() + b"=" * (-len(cursor) % 4)
-        created, _, row_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition(":")
-        return int(created), row_id
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (ValueError, binascii.Error) as error:
         raise BadCursor("the cursor is not one that this API gave out") from error
+    found = _MARK.fullmatch(text)
+    if found is None:
+        raise BadCursor("the cursor is not one that this API gave out")
+    return int(found[1]), found[2]
 
 
 def newest_first(query: Select[Any], table: Table, cursor: str | None, limit: int) -> Select[Any]:

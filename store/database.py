@@ -10,19 +10,27 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, event, make_url
+import asyncpg
+from sqlalchemy import URL, Connection, Select, event, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from session.ids import RANDOM_BYTES, Prefix, make_id
 from store.migrate import migrate
+from store.sqlite import SqliteConnection
 
-BUSY_TIMEOUT_SECONDS = 10
+Row = dict[str, Any]
+"""A row of a table by its columns' names."""
+
+BUSY_TIMEOUT_SECONDS = 10.0
+_WRITE: Final = {"perdure_write": True}
+"""Execution options of a connection that writes; one that reads is in no transaction on SQLite (see `begin` below)."""
 
 
 class StoreUnavailable(Exception):
@@ -33,6 +41,17 @@ def _unix_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+async def first(connection: AsyncConnection, query: Select[Any], **parameters: Any) -> Row | None:
+    """The first row of what the query finds, None when it finds nothing."""
+    row = (await connection.execute(query, parameters)).mappings().first()
+    return None if row is None else dict(row)
+
+
+async def every(connection: AsyncConnection, query: Select[Any], **parameters: Any) -> list[Row]:
+    """All rows of what the query finds."""
+    return [dict(row) for row in (await connection.execute(query, parameters)).mappings()]
+
+
 class Database:
     """An engine with its clock. Times are Unix milliseconds."""
 
@@ -41,8 +60,9 @@ class Database:
         self.clock = clock
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._turn = asyncio.Lock()
-        self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._writes = engine.execution_options(perdure_write=True)
+        reads = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._reads = engine.execution_options(**reads)
+        self._writes = engine.execution_options(**_WRITE)
 
     def new_id(self, prefix: Prefix) -> str:
         return make_id(prefix, self.clock(), os.urandom(RANDOM_BYTES))
@@ -66,43 +86,65 @@ class Database:
         await self.engine.dispose()
 
 
-class _named_failures:
+_FAILURES: Final = (
+    DBAPIError,
+    PoolTimeout,  # every connection is in use
+    asyncpg.PostgresError,  # while connecting, SQLAlchemy lets the driver's own errors through
+    asyncpg.InterfaceError,
+    OSError,
+    EOFError,
+    TimeoutError,
+)
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
     """Turns the driver's failures into StoreUnavailable, and lets broken rules pass as they are."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, IntegrityError):
-            return
-        if isinstance(error, (DBAPIError, OSError, TimeoutError)):
-            raise StoreUnavailable("the store did not answer; nothing was changed") from error
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except _FAILURES as error:
+        raise StoreUnavailable("the store did not answer; nothing was changed") from error
 
 
-async def open_database(url: str, clock: Callable[[], int] = _unix_ms) -> Database:
+async def open_database(
+    url: str, clock: Callable[[], int] = _unix_ms, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS
+) -> Database:
     """Open `sqlite+aiosqlite:///path` or `postgresql+asyncpg://…`, with its migrations applied.
 
-    Raises StoreUnavailable when it cannot be reached.
+    `busy_timeout_seconds`: how long a statement waits on SQLite for another process's lock. Raises StoreUnavailable
+    when the database cannot be reached.
     """
     parsed = make_url(url)
-    options: dict[str, Any] = {"pool_pre_ping": False}
-    if parsed.get_backend_name() == "sqlite":
-        if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        options |= {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}, "pool_size": 4, "max_overflow": 4}
-    else:
-        options |= {"pool_size": 10, "max_overflow": 10, "pool_pre_ping": True, "pool_timeout": 10}
-    engine = create_async_engine(parsed, **options)
-    if engine.dialect.name == "sqlite":
-        _prepare_sqlite(engine)
-    with _named_failures():
-        await migrate(engine)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    engine = _sqlite(parsed, busy_timeout_seconds) if is_sqlite else _postgresql(parsed)
+    try:
+        with _named_failures():
+            await migrate(engine.execution_options(**_WRITE))
+    except BaseException:
+        await engine.dispose()
+        raise
     return Database(engine, clock)
 
 
-def _prepare_sqlite(engine: AsyncEngine) -> None:
+def _postgresql(url: URL) -> AsyncEngine:
+    return create_async_engine(url, pool_size=10, max_overflow=10, pool_timeout=10, pool_pre_ping=True)
+
+
+def _sqlite(url: URL, busy_timeout: float) -> AsyncEngine:
+    path = url.database or ""
+    if path in ("", ":memory:"):
+        raise ValueError("SQLite needs a file: what must last cannot live in memory")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+    async def connect() -> Any:
+        return await SqliteConnection(path, busy_timeout)
+
+    engine = create_async_engine(url, async_creator=connect, pool_size=4, max_overflow=4)
+
     @event.listens_for(engine.sync_engine, "connect")
     def set_pragmas(connection: Any, record: object) -> None:
-        connection.isolation_level = None  # sqlite3 must not begin transactions by itself: _begin does
         cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
             cursor.execute(f"PRAGMA {pragma}")
@@ -110,7 +152,8 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        if options.get("isolation_level") == "AUTOCOMMIT":
-            return
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("perdure_write") else "BEGIN")
+        if connection.get_execution_options().get("perdure_write"):
+            raw: Any = connection.connection.driver_connection
+            raw.begin_immediate()
+
+    return engine

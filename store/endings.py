@@ -1,9 +1,9 @@
-"""Closing a session: one transaction, conditional on the row not being terminal, so the second closer changes nothing."""
+"""Closing a session: one transaction, conditional on the row not being terminal; the second closer changes nothing."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -13,6 +13,7 @@ from session.events import Result, ResultError, SessionCancelling
 from session.vocabulary import COMPLETE_TASK, StopReason
 from session.wire import Ending
 from store.calls import OUTCOME_UNKNOWN, write_result
+from store.database import Row, every
 from store.ledger import Ledger, Ledgers
 from store.rows import tool_call_of
 from store.schema import conversations, messages, tool_calls, turns
@@ -31,7 +32,7 @@ class Endings:
         self.database = ledgers.database
 
     async def close(self, session_id: str, ending: Ending) -> bool:
-        """Store what was done as the assistant message, answer every open tool call, write the terminal facts and state.
+        """Store what was done as the assistant message, answer every open call, write the terminal facts and state.
 
         Returns False, and writes nothing, when the session was terminal already. Raises NotFound.
         """
@@ -72,7 +73,7 @@ async def _with_cancel(ledger: Ledger, ending: Ending) -> Ending:
 async def _answer_open_calls(ledger: Ledger, reason: StopReason) -> None:
     columns = tool_calls.c
     query = select(tool_calls).where(columns.session_id == ledger.id, columns.result.is_(None))
-    rows = (await ledger.connection.execute(query.order_by(columns.step, columns.position))).mappings().all()
+    rows = await every(ledger.connection, query.order_by(columns.step, columns.position))
     code, message = _NOT_RUN.get(reason, ("INTERRUPTED", "The session ended before this call had a result."))
     for row in rows:
         lost = row["status"] == "started" and row["effect"] != "readOnly"
@@ -84,7 +85,7 @@ async def _answer_open_calls(ledger: Ledger, reason: StopReason) -> None:
 async def _done(ledger: Ledger) -> Done:
     columns = tool_calls.c
     query = select(tool_calls).where(columns.session_id == ledger.id).order_by(columns.step, columns.position)
-    calls = (await ledger.connection.execute(query)).mappings().all()
+    calls = await every(ledger.connection, query)
     return Done(
         session_id=ledger.id,
         model=ledger.row["model"],
@@ -99,7 +100,7 @@ async def _done(ledger: Ledger) -> Done:
     )
 
 
-def _completion(calls: Any) -> dict[str, Any]:
+def _completion(calls: Sequence[Row]) -> dict[str, Any]:
     for row in reversed(calls):
         if row["name"] == COMPLETE_TASK and row["status"] == "success":
             return dict(json.loads(row["arguments"]))
@@ -108,9 +109,7 @@ def _completion(calls: Any) -> dict[str, Any]:
 
 async def _last_text(ledger: Ledger) -> str:
     """The text of the last turn that had any."""
-    query = (
-        select(turns.c.blocks).where(turns.c.session_id == ledger.id).order_by(turns.c.step.desc()).limit(5)
-    )
+    query = select(turns.c.blocks).where(turns.c.session_id == ledger.id).order_by(turns.c.step.desc()).limit(5)
     for (blocks,) in (await ledger.connection.execute(query)).all():
         text = "\n\n".join(block["text"] for block in json.loads(blocks) if block["type"] == "text")
         if text:
@@ -120,11 +119,7 @@ async def _last_text(ledger: Ledger) -> str:
 
 async def _save_message(ledger: Ledger, message_id: str, closing: Closing) -> None:
     conversation: Mapping[str, Any] = {"id": ledger.row["conversation_id"]}
-    query = (
-        select(conversations.c.message_count)
-        .where(conversations.c.id == conversation["id"])
-        .with_for_update()
-    )
+    query = select(conversations.c.message_count).where(conversations.c.id == conversation["id"]).with_for_update()
     count = (await ledger.connection.execute(query)).scalar_one() + 1
     values = {
         "id": message_id,

@@ -12,6 +12,9 @@ from store.database import Database
 from store.ledger import NotFound
 from store.schema import facts, sessions
 
+LAST_OFFSET = 2**31 - 1
+"""The largest offset that the store can hold; databases refuse to compare with more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -28,6 +31,8 @@ class Facts:
 
     async def after(self, session_id: str, offset: int, limit: int = 500) -> list[Frame]:
         """Up to `limit` facts after `offset`, oldest first; empty for a session that does not exist."""
+        if offset > LAST_OFFSET:
+            return []
         query = select(facts.c.position, facts.c.frame).where(
             facts.c.session_id == session_id, facts.c.position > offset
         )

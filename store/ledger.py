@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import Update, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session.events import Event
@@ -20,11 +21,23 @@ from session.live import StoredFact
 from session.status import is_terminal, move
 from session.usage import Usage
 from session.vocabulary import SessionStatus
-from store.database import Database
+from store.database import Database, Row, first
 from store.schema import facts, sessions
 
 Announce = Callable[[str, Sequence[StoredFact], bool], None]
 """Called after a commit with the session's id, its new facts, and whether the session is now over."""
+
+
+# Statements are built once: building one costs more than running it.
+_LOCKED = select(sessions).where(sessions.c.id == bindparam("id")).with_for_update()
+_FACT = select(facts.c.position).where(facts.c.session_id == bindparam("session_id"), facts.c.key == bindparam("key"))
+_APPEND = insert(facts)
+
+
+@lru_cache(maxsize=256)
+def _change(columns: tuple[str, ...]) -> Update:
+    values: dict[str, Any] = {column: bindparam(f"new_{column}") for column in columns}
+    return update(sessions).where(sessions.c.id == bindparam("row_id")).values(values)
 
 
 class NotFound(LookupError):
@@ -42,7 +55,7 @@ class Fenced(Exception):
 class Ledger:
     """A locked session row, the changes to it and the facts to append; written when the transaction ends."""
 
-    def __init__(self, connection: AsyncConnection, row: RowMapping, now_ms: int) -> None:
+    def __init__(self, connection: AsyncConnection, row: Row, now_ms: int) -> None:
         self.connection = connection
         self.row = row
         self.now_ms = now_ms
@@ -80,10 +93,10 @@ class Ledger:
         self._facts.append((key, StoredFact(offset, event.type, frame, closes, attempt)))
 
     async def has_fact(self, key: str) -> bool:
-        query = select(facts.c.position).where(facts.c.session_id == self.id, facts.c.key == key)
-        return (await self.connection.execute(query)).first() is not None
+        return await first(self.connection, _FACT, session_id=self.id, key=key) is not None
 
-    async def _write(self) -> list[StoredFact]:
+    async def write(self) -> list[StoredFact]:
+        """Write the facts and the changed columns; called once, when the transaction ends."""
         if self._facts:
             rows = [
                 {
@@ -95,12 +108,11 @@ class Ledger:
                 }
                 for key, fact in self._facts
             ]
-            await self.connection.execute(insert(facts), rows)
+            await self.connection.execute(_APPEND, rows)
             self.changes["last_offset"] = self.row["last_offset"] + len(rows)
         if self.changes:
-            await self.connection.execute(
-                update(sessions).where(sessions.c.id == self.id).values(self.changes)
-            )
+            values = {f"new_{column}": value for column, value in self.changes.items()}
+            await self.connection.execute(_change(tuple(self.changes)), {"row_id": self.id, **values})
         return [fact for _, fact in self._facts]
 
 
@@ -115,13 +127,12 @@ class Ledgers:
     async def open(self, session_id: str) -> AsyncIterator[Ledger]:
         """Lock the session's row. Raises NotFound; an exception inside leaves nothing behind."""
         async with self.database.write() as connection:
-            query = select(sessions).where(sessions.c.id == session_id).with_for_update()
-            row = (await connection.execute(query)).mappings().first()
+            row = await first(connection, _LOCKED, id=session_id)
             if row is None:
                 raise NotFound(f"no session {session_id}")
             ledger = Ledger(connection, row, self.database.clock())
             yield ledger
-            written = await ledger._write()
+            written = await ledger.write()
         if written:
             self.announce(session_id, written, ledger.is_terminal)
 
@@ -131,6 +142,6 @@ class Ledgers:
         nobody can read a session before its creation is committed."""
         row = {column.name: None for column in sessions.c} | {"last_offset": 0} | values
         await connection.execute(insert(sessions).values(values))
-        ledger = Ledger(connection, row, self.database.clock())  # type: ignore[arg-type]  # a dict reads like a row
+        ledger = Ledger(connection, row, self.database.clock())
         yield ledger
-        await ledger._write()
+        await ledger.write()

@@ -13,9 +13,7 @@ from session.usage import Usage
 
 def iso(unix_ms: int) -> str:
     """ISO 8601 UTC with milliseconds, e.g. `2026-01-02T03:04:05.678Z` (CONTRACT, head)."""
-    return (
-        datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _iso(unix_ms: int | None) -> str | None:
@@ -23,9 +21,7 @@ def _iso(unix_ms: int | None) -> str | None:
 
 
 def usage_of(row: Mapping[str, Any]) -> Usage:
-    return Usage(
-        row["input_tokens"], row["output_tokens"], row["cache_read_tokens"], row["cache_write_tokens"]
-    )
+    return Usage(row["input_tokens"], row["output_tokens"], row["cache_read_tokens"], row["cache_write_tokens"])
 
 
 def session_of(row: Mapping[str, Any]) -> Session:

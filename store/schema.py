@@ -35,9 +35,7 @@ messages = Table(
     "messages",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column(
-        "conversation_id", String(128), ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False
-    ),
+    Column("conversation_id", String(128), ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
     Column("seq", Integer, nullable=False),
     Column("role", String(16), nullable=False),
     Column("content", Text, nullable=False),
@@ -54,9 +52,7 @@ sessions = Table(
     "sessions",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column(
-        "conversation_id", String(128), ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False
-    ),
+    Column("conversation_id", String(128), ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
     Column("user_message_id", String(64), nullable=False),
     Column("message_id", String(64)),
     Column("original_session_id", String(64)),

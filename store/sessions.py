@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session.events import SessionCancelling
@@ -15,9 +15,14 @@ from session.status import sources
 from session.vocabulary import CancelMode
 from session.wire import SessionInput
 from store.cursor import newest_first, page
+from store.database import every, first
 from store.ledger import Ledgers, NotFound, SessionOver
 from store.rows import session_of
 from store.schema import sessions
+
+Rows = list[Mapping[str, Any]]
+
+_SESSION = select(sessions).where(sessions.c.id == bindparam("id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +78,7 @@ class Sessions:
             session = session_of({**ledger.row, **ledger.changes})
         return session, requested
 
-    async def list(
-        self, filters: Filters, cursor: str | None, limit: int
-    ) -> tuple[list[Session], str | None]:
+    async def list(self, filters: Filters, cursor: str | None, limit: int) -> tuple[list[Session], str | None]:
         """A page, newest first, and the next cursor. Raises BadCursor."""
         query = select(sessions)
         if filters.statuses:
@@ -91,20 +94,26 @@ class Sessions:
         if filters.q:
             query = query.where(sessions.c.goal.icontains(filters.q, autoescape=True))
         async with self.database.read() as connection:
-            rows = (await connection.execute(newest_first(query, sessions, cursor, limit))).mappings().all()
-        shown, following = page(list(rows), limit)
+            rows = await every(connection, newest_first(query, sessions, cursor, limit))
+        shown, following = page(rows, limit)
         return [session_of(row) for row in shown], following
 
-    async def unfinished(self) -> list[Mapping[str, Any]]:
+    async def counts(self) -> dict[str, int]:
+        """How many sessions there are in each status."""
+        query = select(sessions.c.status, func.count().label("held")).group_by(sessions.c.status)
+        async with self.database.read() as connection:
+            return {row.status: row.held for row in await connection.execute(query)}
+
+    async def unfinished(self) -> Rows:
         """The rows that are not terminal, oldest first: what the reconciler looks after."""
         query = select(sessions).where(sessions.c.status.in_(("created", "queued", "running")))
         async with self.database.read() as connection:
-            return list((await connection.execute(query.order_by(sessions.c.created_ms))).mappings().all())
+            return [*await every(connection, query.order_by(sessions.c.created_ms))]
 
 
 async def row_of(connection: AsyncConnection, session_id: str) -> Mapping[str, Any]:
     """The session's row. Raises NotFound."""
-    row = (await connection.execute(select(sessions).where(sessions.c.id == session_id))).mappings().first()
+    row = await first(connection, _SESSION, id=session_id)
     if row is None:
         raise NotFound(f"no session {session_id}")
     return row

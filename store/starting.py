@@ -24,6 +24,22 @@ GOAL_CHARS = 500
 TITLE_CHARS = 50
 
 
+_KEPT_BY_RETRY = (
+    "conversation_id",
+    "user_message_id",
+    "goal",
+    "model",
+    "provider",
+    "effort",
+    "max_steps",
+    "max_budget",
+    "max_cost_usd",
+    "show_thinking",
+    "security_mode",
+    "settings",
+)
+
+
 class Conflict(Exception):
     """The conversation has an active session already."""
 
@@ -54,8 +70,8 @@ class Started:
 
 
 class Starting:
-    """Starts sessions. A crash before the commit leaves nothing; after it the session is `created`, and a retry with the
-    same key or the reconciler starts its workflow."""
+    """Starts sessions. A crash before the commit leaves nothing; after it the session is `created`, and a retry with
+    the same key or the reconciler starts its workflow."""
 
     def __init__(self, ledgers: Ledgers) -> None:
         self.ledgers = ledgers
@@ -93,14 +109,10 @@ class Starting:
                 raise Conflict(session_id)
             now = self.database.clock()
             new_id = await self._claim(connection, original["conversation_id"], now)
-            query = select(messages.c.content, messages.c.seq).where(
-                messages.c.id == original["user_message_id"]
-            )
+            query = select(messages.c.content, messages.c.seq).where(messages.c.id == original["user_message_id"])
             content, seq = (await connection.execute(query)).one()
-            kept = ("conversation_id", "user_message_id", "goal", "model", "provider", "effort", "max_steps")
-            kept += ("max_budget", "max_cost_usd", "show_thinking", "security_mode", "settings")
             timeout_ms = json.loads(original["settings"])["timeoutSeconds"] * 1000
-            values = {name: original[name] for name in kept} | {
+            values = {name: original[name] for name in _KEPT_BY_RETRY} | {
                 "id": new_id,
                 "original_session_id": session_id,
                 "tenant": caller.tenant,
@@ -131,7 +143,7 @@ class Starting:
                             )
                         )
                     return Started(session_of(await row_of(connection, session_id)), is_new=True)
-            except IntegrityError:
+            except (IntegrityError, Conflict):  # the same request may have won, and made the conversation busy
                 if last_try or caller.key is None:
                     raise
         raise AssertionError("unreachable")
@@ -177,9 +189,7 @@ class Starting:
         row = (await connection.execute(query.where(conversations.c.id == conversation_id))).one()
         count = row.message_count + 1
         changes = {"message_count": count, "title": row.title or content[:TITLE_CHARS]}
-        await connection.execute(
-            update(conversations).where(conversations.c.id == conversation_id).values(changes)
-        )
+        await connection.execute(update(conversations).where(conversations.c.id == conversation_id).values(changes))
         values = {"id": message_id, "conversation_id": conversation_id, "seq": count, "role": "user"}
         values |= {"content": content, "session_id": session_id, "created_ms": now}
         await connection.execute(insert(messages).values(values))
@@ -201,9 +211,7 @@ class Starting:
             **_fresh(now, fields.timeout_seconds * 1000),
         }
 
-    async def _create(
-        self, connection: AsyncConnection, values: dict[str, Any], content: str, count: int
-    ) -> None:
+    async def _create(self, connection: AsyncConnection, values: dict[str, Any], content: str, count: int) -> None:
         async with self.ledgers.create(connection, values) as ledger:
             ledger.append(
                 "user_message",

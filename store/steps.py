@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from session.budget import percent_used, warning_due
 from session.events import (
@@ -31,8 +31,15 @@ from session.live import model_scope
 from session.usage import Usage
 from session.vocabulary import SecurityLevel
 from session.wire import CallRef, ModelReply, StepRef
+from store.database import Row, first
 from store.ledger import Fenced, Ledger, Ledgers, SessionOver
 from store.schema import tool_calls, turns
+
+_THIS_TURN = (turns.c.session_id == bindparam("session"), turns.c.step == bindparam("at_step"))
+_TURN = select(turns.c.usage, turns.c.cost, turns.c.calls, turns.c.partial).where(*_THIS_TURN)
+_FORGET_TURN = delete(turns).where(*_THIS_TURN)
+_NEW_TURN = insert(turns)
+_NEW_CALLS = insert(tool_calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +99,11 @@ class Steps:
         Returns the recorded reply if there is one. Raises NotFound, SessionOver, Fenced.
         """
         async with self.ledgers.open(at.session_id) as ledger:
-            recorded = await _recorded(ledger, at.step)
-            if recorded is not None:
-                return Begun(ledger.row, recorded)
+            row = ledger.row
+            if at.step <= row["step"] and (recorded := await _recorded(ledger, at.step)) is not None:
+                return Begun(row, recorded)
             if ledger.is_terminal:
                 raise SessionOver(ledger.id)
-            row = ledger.row
             begun_before = row["step"] == at.step
             if (at.epoch_ms, at.step, attempt) <= (row["epoch_ms"], row["step"], row["attempt"]):
                 raise Fenced(f"step {at.step} was begun by a newer attempt")
@@ -105,9 +111,7 @@ class Steps:
             scope = model_scope(at.step)
             if begun_before:
                 if not await ledger.has_fact(_retry_key(at, attempt)):
-                    lost = StepRetry(
-                        step=at.step, attempt=attempt, reason="the worker was lost", retry_after_ms=0
-                    )
+                    lost = StepRetry(step=at.step, attempt=attempt, reason="the worker was lost", retry_after_ms=0)
                     ledger.append(_retry_key(at, attempt), lost, closes=scope, attempt=attempt)
             else:
                 self._start_step(ledger, at, attempt)
@@ -130,14 +134,12 @@ class Steps:
 
     async def announce_retry(self, at: StepRef, attempt: int, reason: str, retry_after_ms: int) -> None:
         """Attempt `attempt` failed and another will come: tell readers to drop its deltas. Raises as `fence`."""
+        key = _retry_key(at, attempt + 1)
         async with self.ledgers.open(at.session_id) as ledger:
             fence(ledger, at, attempt)
-            coming = StepRetry(
-                step=at.step, attempt=attempt + 1, reason=reason, retry_after_ms=retry_after_ms
-            )
-            ledger.append(
-                _retry_key(at, attempt + 1), coming, closes=model_scope(at.step), attempt=attempt + 1
-            )
+            if not await ledger.has_fact(key):
+                coming = StepRetry(step=at.step, attempt=attempt + 1, reason=reason, retry_after_ms=retry_after_ms)
+                ledger.append(key, coming, closes=model_scope(at.step), attempt=attempt + 1)
 
     async def start_thinking(self, at: StepRef, attempt: int) -> None:
         """The first piece of reasoning arrived; said once per step, whatever attempt. Raises as `fence`."""
@@ -153,11 +155,11 @@ class Steps:
         Raises as `fence`. After a crash here the reply is lost and is bought again by the next attempt, announced.
         """
         async with self.ledgers.open(at.session_id) as ledger:
-            recorded = await _recorded(ledger, at.step)
-            if recorded is not None:
-                return recorded
+            known = await _turn(ledger, at.step)
+            if known is not None and not known["partial"]:
+                return _reply_of(known)
             fence(ledger, at, attempt)
-            await _insert_turn(ledger, at.step, reply, partial=False)
+            await _put_turn(ledger, at.step, reply, partial=False, again=known is not None)
             await _insert_calls(ledger, at.step, reply.calls)
             before = ledger.usage
             _spend(ledger, reply)
@@ -168,34 +170,49 @@ class Steps:
         return ModelReply(reply.usage, reply.cost, [call.ref for call in reply.calls])
 
     async def record_partial(self, at: StepRef, attempt: int, reply: Reply) -> None:
-        """Keep what came of a reply that cancel or timeout cut off. Raises as `fence`."""
+        """Keep what came of a reply that cancel or timeout cut off; it never counts as the step's reply.
+
+        Calls in it are not kept: nobody will answer them (G6). Of several cut replies of a step (the worker was lost
+        while it stopped, operators reset the workflow) the first is told, all are paid for. Raises as `fence`.
+        """
         async with self.ledgers.open(at.session_id) as ledger:
             fence(ledger, at, attempt)
-            if await _recorded(ledger, at.step) is not None:
+            known = await _turn(ledger, at.step)
+            if known is not None and not known["partial"]:
                 return
-            await _insert_turn(ledger, at.step, reply, partial=True)
             _spend(ledger, reply)
+            if known is not None:
+                return
+            blocks = [block for block in reply.blocks if block.get("type") != "tool_use"]
+            cut = replace(reply, blocks=blocks, calls=())
+            await _put_turn(ledger, at.step, cut, partial=True, again=False)
             if reply.text:
                 kept = Content(step=at.step, text=reply.text, partial=True)
-                ledger.append(f"step/{at.step}/content", kept, closes=model_scope(at.step))
+                ledger.append(f"step/{at.step}/partial", kept, closes=model_scope(at.step))
 
 
 def _retry_key(at: StepRef, attempt: int) -> str:
     return f"step/{at.step}/retry/{at.epoch_ms}/{attempt}"
 
 
+async def _turn(ledger: Ledger, step: int) -> Row | None:
+    return await first(ledger.connection, _TURN, session=ledger.id, at_step=step)
+
+
 async def _recorded(ledger: Ledger, step: int) -> ModelReply | None:
-    query = select(turns.c.usage, turns.c.cost, turns.c.calls).where(
-        turns.c.session_id == ledger.id, turns.c.step == step, turns.c.partial.is_(False)
-    )
-    row = (await ledger.connection.execute(query)).first()
-    if row is None:
-        return None
-    calls = [CallRef(**call) for call in json.loads(row.calls)]
-    return ModelReply(Usage(**json.loads(row.usage)), row.cost, calls)
+    turn = await _turn(ledger, step)
+    return None if turn is None or turn["partial"] else _reply_of(turn)
 
 
-async def _insert_turn(ledger: Ledger, step: int, reply: Reply, *, partial: bool) -> None:
+def _reply_of(turn: Row) -> ModelReply:
+    calls = [CallRef(**call) for call in json.loads(turn["calls"])]
+    return ModelReply(Usage(**json.loads(turn["usage"])), turn["cost"], calls)
+
+
+async def _put_turn(ledger: Ledger, step: int, reply: Reply, *, partial: bool, again: bool) -> None:
+    """Store the step's turn; `again`: over the cut one that is there."""
+    if again:
+        await ledger.connection.execute(_FORGET_TURN, {"session": ledger.id, "at_step": step})
     values = {
         "session_id": ledger.id,
         "step": step,
@@ -209,7 +226,7 @@ async def _insert_turn(ledger: Ledger, step: int, reply: Reply, *, partial: bool
         "partial": partial,
         "created_ms": ledger.now_ms,
     }
-    await ledger.connection.execute(insert(turns).values(values))
+    await ledger.connection.execute(_NEW_TURN, values)
 
 
 async def _insert_calls(ledger: Ledger, step: int, calls: Sequence[NewCall]) -> None:
@@ -229,7 +246,7 @@ async def _insert_calls(ledger: Ledger, step: int, calls: Sequence[NewCall]) -> 
         }
         for position, call in enumerate(calls)
     ]
-    await ledger.connection.execute(insert(tool_calls), rows)
+    await ledger.connection.execute(_NEW_CALLS, rows)
 
 
 def _spend(ledger: Ledger, reply: Reply) -> None:

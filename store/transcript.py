@@ -1,19 +1,20 @@
 """The transcript: what the model saw, turn by turn, read by reference (CONTRACT §2, DESIGN §3).
 
-A transcript never changes once written: the conversation's earlier messages end at the session's user message, a turn is
-one row, results are the rows of its calls. So a reader may keep what it has read and ask only for later steps.
+A transcript never changes once written: the conversation's earlier messages end at the session's user message, a turn
+is one row, results are the rows of its calls. So a reader may keep what it has read and ask only for later steps.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 
 from session.vocabulary import Role
-from store.database import Database
+from store.database import Database, Row, every
 from store.ledger import NotFound
 from store.schema import messages, sessions, tool_calls, turns
 
@@ -63,22 +64,17 @@ class Transcripts:
             at = (await connection.execute(own.where(sessions.c.id == session_id))).first()
             if at is None:
                 raise NotFound(f"no session {session_id}")
-            query = select(messages.c.role, messages.c.content).where(
-                messages.c.conversation_id == at.conversation_id, messages.c.seq <= at.seq
-            )
-            rows = (await connection.execute(query.order_by(messages.c.seq))).all()
-        said: list[Said] = []
-        for row in rows:
-            if said and said[-1].role == row.role == "assistant":
-                said.pop()
-            said.append(Said(row.role, row.content))
-        return said
+            answers = messages.outerjoin(sessions, sessions.c.message_id == messages.c.id)
+            query = select(messages.c.id, messages.c.role, messages.c.content, sessions.c.user_message_id)
+            query = query.select_from(answers).where(messages.c.conversation_id == at.conversation_id)
+            rows = await every(connection, query.where(messages.c.seq <= at.seq).order_by(messages.c.seq))
+        return _conversation(rows)
 
     async def turns(self, session_id: str, after: int = 0) -> list[Turn]:
         """The turns after step `after`, with their results."""
         async with self.database.read() as connection:
             query = select(turns).where(turns.c.session_id == session_id, turns.c.step > after)
-            rows = (await connection.execute(query.order_by(turns.c.step))).mappings().all()
+            rows = await every(connection, query.order_by(turns.c.step))
             columns = tool_calls.c
             asked = select(columns.step, columns.call_id, columns.result).where(
                 columns.session_id == session_id, columns.step > after
@@ -100,3 +96,25 @@ class Transcripts:
             )
             for row in rows
         ]
+
+
+def _conversation(rows: Sequence[Row]) -> list[Said]:
+    """The messages as the model is to see them: each of the user's with the last reply to it.
+
+    A reply may have come late, from the retry of a session that others have followed since, so it is put beside the
+    message that it answers.
+    """
+    said: list[Said] = []
+    replies: dict[str, Said] = {}
+    asked = ""
+    for row in rows:
+        if row["role"] == "assistant":
+            replies[row["user_message_id"] or asked] = Said("assistant", row["content"])
+        else:
+            asked = row["id"]
+    for row in rows:
+        if row["role"] == "user":
+            said.append(Said("user", row["content"]))
+            if row["id"] in replies:
+                said.append(replies[row["id"]])
+    return said
