@@ -16,7 +16,7 @@ class CompleteTask(Arguments):
         default=(),
         description="What was made: `type` such as file, `id` such as its path, description and url if any",
     )
-    next_steps: tuple[Text, ...] = Field(default=(), description="What the user may want to do next")
+    next_steps: tuple[Text, ...] = Field(alias="nextSteps", default=(), description="What the user may want to do next")
 
 
 async def run(arguments: CompleteTask, context: ToolContext) -> ToolOutput:

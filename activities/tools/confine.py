@@ -68,9 +68,7 @@ class Place:
         if stat.S_ISLNK(status.st_mode):
             raise _swapped(self.relative)
         if not stat.S_ISREG(status.st_mode):
-            raise ToolError(
-                "NOT_A_FILE", f"`{self.relative}` is a pipe, socket or device, not a regular file"
-            )
+            raise ToolError("NOT_A_FILE", f"`{self.relative}` is a pipe, socket or device, not a regular file")
 
 
 @contextmanager
@@ -187,8 +185,8 @@ def _names(workspace: Path, path: str, asked: str) -> list[str]:
     if not pure.is_absolute():
         return list(pure.parts)
     parts = pure.parts[1:]
-    for root in (os.path.abspath(workspace), os.path.realpath(workspace)):
-        prefix = PurePosixPath(root).parts[1:]
+    for root in (workspace.absolute(), workspace.resolve()):
+        prefix = root.parts[1:]
         if parts[: len(prefix)] == prefix:
             return list(parts[len(prefix) :])
     raise _outside(asked)
@@ -205,23 +203,24 @@ def _swapped(path: str) -> ToolError:
     return ToolError("OUTSIDE_WORKSPACE", f"`{path[:200]}` became a symbolic link while it was being opened")
 
 
+_REFUSALS = {
+    errno.ENOENT: ("NOT_FOUND", "does not exist in the workspace"),
+    errno.ENOTDIR: ("NOT_A_FOLDER", "a folder was expected here, and there is none"),
+    errno.EISDIR: ("IS_A_FOLDER", "is a folder, not a file"),
+    errno.ENAMETOOLONG: ("INVALID_ARGUMENTS", "a name in it is too long for the file system"),
+    errno.EACCES: ("PERMISSION_DENIED", ""),
+    errno.EPERM: ("PERMISSION_DENIED", ""),
+    errno.EROFS: ("PERMISSION_DENIED", ""),
+    errno.ENOSPC: ("NO_SPACE", ""),
+    errno.EDQUOT: ("NO_SPACE", ""),
+}
+"""Code and sentence by the system's error; without a sentence the system's own is shown."""
+
+
 def _refusal(error: OSError, path: str) -> ToolError:
     """The sentence for what the system said about `path`."""
-    shown = f"`{path[:200]}`"
-    match error.errno:
-        case errno.ENOENT:
-            return ToolError("NOT_FOUND", f"{shown} does not exist in the workspace")
-        case errno.ENOTDIR:
-            return ToolError("NOT_A_FOLDER", f"{shown}: a folder was expected here, and there is none")
-        case errno.EISDIR:
-            return ToolError("IS_A_FOLDER", f"{shown} is a folder, not a file")
-        case errno.ELOOP:
-            return _swapped(path)
-        case errno.ENAMETOOLONG:
-            return ToolError("INVALID_ARGUMENTS", f"{shown}: a name in it is too long for the file system")
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return ToolError("PERMISSION_DENIED", f"{shown}: {os.strerror(error.errno)}")
-        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            return ToolError("NO_SPACE", f"{shown}: {os.strerror(error.errno)}")
-        case _:
-            return ToolError("IO_ERROR", f"{shown}: {error.strerror or error}")
+    if error.errno == errno.ELOOP:
+        return _swapped(path)
+    system = error.strerror or str(error)
+    code, sentence = _REFUSALS.get(error.errno or 0, ("IO_ERROR", system))
+    return ToolError(code, f"`{path[:200]}`: {sentence or system}")

@@ -17,14 +17,11 @@ MAX_HUNKS = 20
 class EditFile(Arguments):
     path: str = Field(min_length=1, description="File to change, relative to the workspace")
     old_string: str = Field(
-        alias="old_string",
         min_length=1,
         description="Text to replace, exactly as in the file, blanks included",
     )
-    new_string: str = Field(alias="new_string", description="Text to put there instead")
-    replace_all: bool = Field(
-        alias="replace_all", default=False, description="Replace every occurrence, not just one"
-    )
+    new_string: str = Field(description="Text to put there instead")
+    replace_all: bool = Field(default=False, description="Replace every occurrence, not just one")
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,7 @@ def _text(content: bytes, path: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:  # writing it back would spoil the rest
-        raise ToolError(
-            "BINARY_FILE", f"`{path}` is not UTF-8 text: byte {error.start} does not fit"
-        ) from error
+        raise ToolError("BINARY_FILE", f"`{path}` is not UTF-8 text: byte {error.start} does not fit") from error
 
 
 def _found(text: str, arguments: EditFile, path: str) -> Edit:
@@ -78,11 +73,11 @@ def _found(text: str, arguments: EditFile, path: str) -> Edit:
             f"`old_string` is not in {path}; read the file and copy the text exactly, indentation included",
         )
     if len(edit.at) > 1 and not arguments.replace_all:
-        lines = ", ".join(str(edit.line(offset)) for offset in edit.at[:10])
+        lines = ", ".join(str(edit.line(offset)) for offset in edit.at[:10]) + (", ..." if edit.at[10:] else "")
         raise ToolError(
             "NOT_UNIQUE",
-            f"`old_string` is in {path} {len(edit.at)} times (lines {lines}{', ...' if edit.at[10:] else ''});"
-            " add surrounding lines to make it unique, or set replace_all",
+            f"`old_string` is in {path} {len(edit.at)} times (lines {lines}); "
+            "add surrounding lines to make it unique, or set replace_all",
         )
     return edit
 
@@ -114,21 +109,23 @@ def _hunk(edit: Edit, offsets: list[int]) -> str:
     text = edit.text
     start = text.rfind("\n", 0, offsets[0]) + 1
     last = offsets[-1] + len(edit.old)
-    # The line that the match ends in belongs to it, unless the match ended with that line's end.
-    end = (
-        last
-        if text[last - 1] == "\n" and edit.new.endswith("\n")
-        else (text.find("\n", last) + 1 or len(text))
-    )
-    before = text[start:end].split("\n")
-    after = text[start:end].replace(edit.old, edit.new).split("\n")
-    if before[-1] == after[-1] == "":
-        del before[-1], after[-1]
-    line = edit.line(start)
+    end, after = last, text[start:last].replace(edit.old, edit.new)
+    if text[last - 1] != "\n" or (after and not after.endswith("\n")):  # the rest of its last line, too
+        end = text.find("\n", last) + 1 or len(text)
+        after += text[last:end]
     above = text[:start].rsplit("\n", CONTEXT + 1)[-CONTEXT - 1 : -1] if start else []
-    below = text[end:].split("\n", CONTEXT)[:CONTEXT] if end < len(text) else []
-    body = [f" {each}" for each in above] + [f"-{each}" for each in before] + [f"+{each}" for each in after]
-    return "\n".join([f"@@ line {line} @@", *body, *(f" {each}" for each in below)])
+    below = _lines(text[end:], CONTEXT)
+    shown = [f"@@ line {edit.line(start)} @@"]
+    for mark, lines in ((" ", above), ("-", _lines(text[start:end])), ("+", _lines(after)), (" ", below)):
+        shown += [mark + line for line in lines]
+    return "\n".join(shown)
+
+
+def _lines(text: str, most: int = -1) -> list[str]:
+    lines = text.split("\n", most)
+    if lines[-1] == "":
+        del lines[-1]
+    return lines if most < 0 else lines[:most]
 
 
 TOOL = ToolSpec(

@@ -50,8 +50,7 @@ def append(place: Place, content: bytes) -> bool:
         if os.fstat(file.fileno()).st_nlink > 1:
             raise ToolError(
                 "OUTSIDE_WORKSPACE",
-                f"`{place.relative}` is a hard link: the same file has a name elsewhere. Write it anew "
-                "instead",
+                f"`{place.relative}` is a hard link: the same file has a name elsewhere. Write it anew instead",
             )
         file.write(content)
     return new

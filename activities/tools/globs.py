@@ -31,8 +31,8 @@ def _expression(pattern: str) -> str:
 
 
 def _translated(token: str) -> str:
-    if len(token) > 2 and token.startswith("["):
-        inner = token[1:-1].replace("\\", "\\\\").replace("[", "\\[").replace("&&", "&\\&")
+    if token.startswith("[") and token not in ("[", "[]"):
+        inner = re.sub(r"[\\^\[&~|]", r"\\\g<0>", token[1:-1])
         return f"[^/{inner[1:]}]" if inner.startswith("!") else f"(?!/)[{inner}]"
     return _MEANING.get(token) or re.escape(token)
 

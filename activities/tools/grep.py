@@ -9,15 +9,11 @@ from session.model import NonEmptyText, Text
 
 
 class Grep(Arguments):
-    pattern: NonEmptyText = Field(
-        max_length=2_000, description="Regular expression (Python's); (?i) ignores case"
-    )
+    pattern: NonEmptyText = Field(max_length=2_000, description="Regular expression (Python's); (?i) ignores case")
     path: str = Field(default=".", description="File or folder to search, relative to the workspace")
-    glob: Text | None = Field(
-        default=None, max_length=1_000, description="Only files like this: *.py, src/**/*.ts"
-    )
+    glob: Text | None = Field(default=None, max_length=1_000, description="Only files like this: *.py, src/**/*.ts")
     context: int = Field(default=0, ge=0, le=20, description="Lines to show before and after each match")
-    max_results: int = Field(default=100, ge=1, le=1_000, description="Most matching lines to show")
+    max_results: int = Field(alias="maxResults", default=100, ge=1, le=1_000, description="Most matching lines to show")
 
 
 async def run(arguments: Grep, context: ToolContext) -> ToolOutput:

@@ -63,9 +63,7 @@ async def run_tree(program: Sequence[str], folder: int, environment: Mapping[str
             opener.close()
             await surely(_ended(process, mark, taps))
     if code < 0:
-        raise ToolError(
-            "SUPERVISOR_KILLED", f"the command killed its own supervisor (signal {-code}) and was ended"
-        )
+        raise ToolError("SUPERVISOR_KILLED", f"the command killed its own supervisor (signal {-code}) and was ended")
     return code
 
 
@@ -157,7 +155,7 @@ def _sweep(mark: str) -> None:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()] if os.path.isdir("/proc") else []
+    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
 
 
 def _environment(pid: int) -> bytes:

@@ -17,8 +17,7 @@ SHOWN = 48_000
 """Characters given at once."""
 CHUNK = 65_536
 ENCODINGS = (
-    "utf-8 utf-8-sig utf-16 utf-16-le utf-16-be ascii latin-1 cp1252 "
-    "koi8-r shift_jis euc-jp euc-kr gb18030 big5"
+    "utf-8 utf-8-sig utf-16 utf-16-le utf-16-be ascii latin-1 cp1252 koi8-r shift_jis euc-jp euc-kr gb18030 big5"
 )
 # Others of Python's codecs are no encodings of text (base64), or quadratic in time (idna).
 _KNOWN = {codecs.lookup(name).name for name in ENCODINGS.split()}
@@ -26,9 +25,7 @@ _KNOWN = {codecs.lookup(name).name for name in ENCODINGS.split()}
 
 class ReadFile(Arguments):
     path: str = Field(min_length=1, description="File to read, relative to the workspace")
-    lines: int | None = Field(
-        default=None, ge=1, description="How many lines to read; as many as fit if left out"
-    )
+    lines: int | None = Field(default=None, ge=1, description="How many lines to read; as many as fit if left out")
     offset: int = Field(default=1, ge=1, description="Line to begin with; the first line is 1")
     encoding: str = Field(default="utf-8", description=f"One of: {ENCODINGS}")
 
@@ -139,9 +136,7 @@ def _shown(arguments: ReadFile, page: _Page, path: str, size: int) -> ToolOutput
             return ToolOutput("[the file is empty]")
         raise ToolError("INVALID_ARGUMENTS", f"`offset`: {path} has fewer than {arguments.offset} lines")
     if page.cut:
-        note = (
-            f"line {page.line} is longer than the {SHOWN:,} characters shown of it; use exec (cut, head -c)"
-        )
+        note = f"line {page.line} is longer than the {SHOWN:,} characters shown of it; use exec (cut, head -c)"
     elif page.more:
         shown = f"lines {arguments.offset} to {page.line - 1}"
         note = f"{shown} of a file of {count(size, 'byte')}; go on with offset {page.line}"

@@ -75,9 +75,7 @@ def _answer(code: int | None, output: str, complaint: str) -> ToolOutput:
             told = "the search took too long and was killed; use a simpler pattern or a smaller folder"
             raise ToolError("TIMEOUT", told, content=content)
         case _:
-            raise ToolError(
-                "SEARCH_FAILED", f"the search ended unexpectedly (exit code {code})", content=content
-            )
+            raise ToolError("SEARCH_FAILED", f"the search ended unexpectedly (exit code {code})", content=content)
 
 
 def _start(workspace: Path, start: str, file_allowed: bool) -> tuple[int, list[str], bool]:

@@ -73,7 +73,7 @@ class Scan:
         self._printed += len(line) + 1
         if self._printed > MAX_PRINTED:
             raise Enough("there is more than can be shown; narrow the search")
-        print(line)
+        sys.stdout.write(line + "\n")
 
     def result(self, line: str) -> None:
         if self.results == self.request["limit"]:
@@ -100,7 +100,8 @@ class Scan:
                 inner = os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=folder)
                 os.close(folder)
                 folder = inner
-                rules = _rules(rules, folder, depth)
+                ignored = _ignored(rules, self.start[:depth], True)  # who starts in there wants to see it
+                rules = _rules(() if ignored else rules, folder, depth)
             if self.request["file"]:
                 yield Entry(self.start, "file", folder)
             else:
@@ -273,10 +274,10 @@ def main(root: int) -> int:
     try:
         {"files": files, "tree": tree, "grep": grep}[request["question"]](scan, root)
     except Enough as enough:
-        print(f"[{enough}]")
+        sys.stdout.write(f"[{enough}]\n")
         code = 3
     except (re.error, OverflowError, RecursionError) as error:
-        print(f"the pattern is not a valid one: {error}", file=sys.stderr)
+        sys.stderr.write(f"the pattern is not a valid one: {error}\n")
         code = 2
     sys.stdout.flush()
     return code

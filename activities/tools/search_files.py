@@ -14,7 +14,7 @@ class SearchFiles(Arguments):
         description="A glob such as *.py, src/**/*.ts or *.{md,txt}; or a part of a file's name",
     )
     directory: str = Field(default=".", description="Folder to search, relative to the workspace")
-    max_results: int = Field(default=200, ge=1, le=2_000, description="Most files to list")
+    max_results: int = Field(alias="maxResults", default=200, ge=1, le=2_000, description="Most files to list")
 
 
 async def run(arguments: SearchFiles, context: ToolContext) -> ToolOutput:

@@ -7,13 +7,13 @@ cancellation, and is the caller's.
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic.alias_generators import to_camel
 
 from activities.tools.text import clean, clipped
 from session.vocabulary import Effect, SecurityLevel
@@ -22,9 +22,9 @@ Stream = Literal["stdout", "stderr"]
 
 
 class Arguments(BaseModel):
-    """The arguments of a tool: named as in CONTRACT §4 (camelCase, or as aliased), anything else refused."""
+    """The arguments of a tool, named (by alias where need be) as in CONTRACT §4; any other is refused."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_alias=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 ArgsT = TypeVar("ArgsT", bound=BaseModel)
@@ -108,16 +108,18 @@ async def call(spec: ToolSpec[ArgsT], arguments: Mapping[str, Any], context: Too
 
 def _parsed(spec: ToolSpec[ArgsT], arguments: Mapping[str, Any]) -> ArgsT:
     try:
+        # Half a surrogate pair is legal in JSON, but is no text that could be written or stored.
+        json.dumps(arguments, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        told = "an argument has half a surrogate pair (U+D800 to U+DFFF), which is not valid text"
+        raise ToolError("INVALID_ARGUMENTS", told) from error
+    try:
         return spec.arguments.model_validate(arguments)
     except ValidationError as error:
         known = ", ".join(field.alias or name for name, field in spec.arguments.model_fields.items())
         faults = error.errors(include_url=False, include_context=False, include_input=False)
-        told = "; ".join(
-            _told(spec.name, known, fault["type"], fault["loc"], fault["msg"]) for fault in faults[:8]
-        )
-        raise ToolError(
-            "INVALID_ARGUMENTS", f"Call {spec.name} again with other arguments: {told}."
-        ) from error
+        told = "; ".join(_told(spec.name, known, fault["type"], fault["loc"], fault["msg"]) for fault in faults[:8])
+        raise ToolError("INVALID_ARGUMENTS", f"Call {spec.name} again with other arguments: {told}.") from error
 
 
 def _told(tool: str, known: str, kind: str, location: tuple[int | str, ...], message: str) -> str:
@@ -137,9 +139,7 @@ def _tidied(node: Any, definitions: Mapping[str, Any]) -> Any:
     if "$ref" in node:
         target = {**definitions[node["$ref"].rsplit("/", 1)[-1]]}
         target.pop("description", None)  # its docstring, written for readers of the code
-        return _tidied(
-            {**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions
-        )
+        return _tidied({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
     choices = [choice for choice in node.get("anyOf", ()) if choice != {"type": "null"}]
     if len(choices) == 1:  # optional: the model leaves it out, it need not know that null would do as well
         rest = {key: value for key, value in node.items() if key not in ("anyOf", "default")}

@@ -16,6 +16,10 @@ What the warden cannot reach: work handed to daemons that were there before (at,
 engine).
 """
 
+# What pathlib, contextlib and an early ctypes would add to the start of every command is more than the rest
+# takes; and to start a program is what this is for.
+# ruff: noqa: PTH, PLC0415, SIM105, S606
+
 import os
 import select
 import signal
@@ -165,7 +169,7 @@ def _descendants() -> set[int]:
 
 
 def _send(pid: int, number: int) -> None:
-    try:  # noqa: SIM105 - contextlib would cost more start-up time than the rest of this file
+    try:
         os.kill(pid, number)
     except OSError:
         pass  # gone already, or not ours to kill

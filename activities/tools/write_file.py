@@ -13,7 +13,7 @@ class WriteFile(Arguments):
     path: str = Field(min_length=1, description="File to write, relative to the workspace")
     content: str = Field(description="The text, written as UTF-8 exactly as given")
     append: bool = Field(default=False, description="Add to the end instead of replacing the file")
-    create_dirs: bool = Field(default=True, description="Make missing folders on the way")
+    create_dirs: bool = Field(alias="createDirs", default=True, description="Make missing folders on the way")
 
 
 async def run(arguments: WriteFile, context: ToolContext) -> ToolOutput:

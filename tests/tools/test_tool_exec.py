@@ -1,0 +1,290 @@
+"""exec: output, environment, and process trees that die with the call."""
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from activities.tools import TOOLS, ToolError, call
+from activities.tools.exec import KEPT, PROGRESS
+from tests.tools.room import Room, running, until
+
+PRECIOUS = "PERDURE_TEST_API_KEY"
+
+DETACHED = {  # ways of leaving the command that started one
+    "in the background": "{sleep} &",
+    "in a session of its own": "setsid {sleep} &",
+    "by a double fork": "(setsid sh -c '{sleep} &' &)",
+    "by a triple fork without output": "(setsid sh -c '(setsid sh -c \"{sleep} &\" &) &' > /dev/null 2>&1 &)",
+    "deaf to signals": "(trap '' TERM HUP INT; setsid nohup {sleep} > /dev/null 2>&1 &)",
+    "stopped": "{sleep} & until pgrep -f '^{sleep}' > /dev/null; do :; done; kill -STOP $!",
+    "forking on": "(while :; do setsid {sleep} & /bin/sleep 0.01; done) &",
+}
+
+WORKER = """
+import asyncio, sys
+from pathlib import Path
+from activities.tools import TOOLS, ToolContext, call
+
+async def main(workspace, command):
+    context = ToolContext(Path(workspace), lambda stream, text: print(text, end="", flush=True))
+    await call(TOOLS["exec"], {"command": command}, context)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_output_of_both_streams_comes_with_the_exit_code(room: Room) -> None:
+    assert await room.says("exec", command="echo out; sleep 0.05; echo err >&2; pwd") == (
+        f"out\nerr\n{room.workspace}\nexit code: 0"
+    )
+    assert await room.says("exec", command="printf 'no end'") == "no end\nexit code: 0"
+    assert await room.says("exec", command="true") == "exit code: 0"
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("exit 3", 3), ("kill -KILL $$", 137), ("none_such", 127), ("kill -TERM $$", 143)]
+)
+async def test_a_command_that_fails_is_an_error_with_its_output(room: Room, command: str, code: int) -> None:
+    error = await room.refused("exec", command=f"echo before; {command}")
+    assert error.code == "EXIT_CODE"
+    assert error.message == f"the command ended with exit code {code}"
+    assert error.content.startswith("before\n")
+    assert error.content.endswith(f"\nexit code: {code}")
+
+
+async def test_it_runs_where_it_is_told_with_nothing_to_read(room: Room) -> None:
+    (room.workspace / "a/b").mkdir(parents=True)
+    assert (await room.says("exec", command="pwd; cat", workdir="a/b")).startswith(f"{room.workspace}/a/b\n")
+    assert (await room.refused("exec", command="true", workdir="none")).code == "NOT_FOUND"
+
+
+async def test_a_pipe_whose_reader_left_ends_its_writer_quietly(room: Room) -> None:
+    assert await room.says("exec", command="set -o pipefail; (yes; true) | head -1") == "y\nexit code: 0"
+
+
+async def test_text_is_whole_whatever_bytes_come_in_whatever_pieces(room: Room) -> None:
+    command = r"printf '\xc3'; sleep 0.05; printf '\xbc \xff \0 end'"
+    assert await room.says("exec", command=command) == "ü \ufffd \ufffd end\nexit code: 0"
+    assert "".join(text for _, text in room.heard) == "ü \ufffd \ufffd end"
+
+
+async def test_progress_arrives_while_the_command_still_runs(room: Room) -> None:
+    command = "echo one; echo two >&2; until [ -e go ]; do sleep 0.01; done; echo three"
+    task = asyncio.create_task(room.call("exec", command=command))
+    await until(lambda: len(room.heard) >= 2, 5)
+    assert sorted(room.heard) == [("stderr", "two\n"), ("stdout", "one\n")]
+    assert not task.done()
+    room.file("go")
+    assert (await task).content.endswith("three\nexit code: 0")
+    assert room.heard[-1] == ("stdout", "three\n")
+
+
+async def test_endless_output_fills_neither_memory_nor_stream(room: Room) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    output = await room.call("exec", command="echo begin; yes | head -c 300000000; echo end")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000  # KiB
+    assert output.truncated
+    assert len(output.content) < 2 * KEPT + 100
+    assert output.content.startswith("begin\ny\n")
+    assert output.content.endswith("y\nend\nexit code: 0")
+    assert f"[... {300_000_010 - 2 * KEPT:,} characters left out ...]" in output.content
+    assert sum(len(text) for _, text in room.heard) == PROGRESS
+
+
+async def test_no_secret_of_the_worker_reaches_a_command(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PRECIOUS, "sk-precious")
+    monkeypatch.setenv("LC_TIME", "C")
+    shown = await room.says("exec", command="env; tr '\\0' '\\n' < /proc/$PPID/environ")
+    assert "sk-precious" not in shown
+    assert shown.count("LC_TIME=C\n") == 2
+    names = {line.split("=")[0] for line in shown.splitlines() if "=" in line}
+    allowed = {"PATH", "HOME", "LANG", "LANGUAGE", "LOGNAME", "SHELL", "TERM", "TMPDIR", "TZ", "USER"}
+    made_by_the_shell = {"PWD", "OLDPWD", "SHLVL", "_"}
+    odd = names - allowed - made_by_the_shell - {"PERDURE_CALL"}
+    assert not [name for name in odd if not name.startswith("LC_")]
+    assert f"HOME={room.workspace}\n" in shown
+
+
+async def test_a_variable_that_was_named_secret_is_kept_back_although_it_is_allowed(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_SECRET", "sk-precious")
+    context = room.context(secrets=("LC_SECRET",))
+    assert "sk-precious" not in (await call(TOOLS["exec"], {"command": "env"}, context)).content
+
+
+async def test_a_command_inherits_no_open_file_of_the_worker(room: Room) -> None:
+    with (room.outside / "secret.txt").open() as file:
+        os.set_inheritable(file.fileno(), True)
+        shown = await room.says("exec", command="ls -l /proc/self/fd")
+    assert sorted(line.split()[8] for line in shown.splitlines() if " -> " in line) == ["0", "1", "2", "3"]
+    assert "secret" not in shown
+    assert "0 -> /dev/null" in shown
+
+
+@pytest.mark.parametrize("way", DETACHED)
+async def test_what_a_command_leaves_behind_dies_at_its_end(room: Room, sleep: str, way: str) -> None:
+    command = f"{DETACHED[way].format(sleep=sleep)}\nuntil pgrep -f '^{sleep}' > {room.outside}/pid; do :; done"
+    assert await room.says("exec", command=command, timeout=20) == "exit code: 0"
+    assert (room.outside / "pid").read_text() != ""
+    assert running(sleep) == []
+
+
+@pytest.mark.parametrize("way", DETACHED)
+async def test_a_cancelled_command_is_dead_with_all_it_started_when_the_cancel_arrives(
+    room: Room, sleep: str, way: str
+) -> None:
+    command = f"{DETACHED[way].format(sleep=sleep)}\nsleep 300"
+    task = asyncio.create_task(room.call("exec", command=command))
+    await until(lambda: _sleeping(sleep), 5)
+    begun = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - begun < 0.5
+    assert running(sleep) == []
+
+
+def _sleeping(sleep: str) -> list[int]:
+    """Those that are the sleep itself by now, not a shell that will become or start it."""
+    return [pid for pid in running(sleep) if _command(pid).startswith(sleep)]
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+async def test_a_command_cancelled_at_any_moment_of_its_start_leaves_nothing(room: Room, sleep: str) -> None:
+    for delay in range(0, 40, 2):
+        task = asyncio.create_task(room.call("exec", command=f"setsid {sleep} & {sleep}"))
+        await asyncio.wait({task}, timeout=delay / 1000)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await until(lambda: not running(sleep), 1)
+
+
+async def test_a_cancel_that_is_repeated_does_not_cut_the_clearing_up_short(room: Room, sleep: str) -> None:
+    task = asyncio.create_task(room.call("exec", command=f"setsid {sleep} & {sleep}"))
+    await until(lambda: len(_sleeping(sleep)) == 2, 5)
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    assert task.cancelled()
+    assert running(sleep) == []
+
+
+async def test_a_command_that_takes_too_long_is_killed_and_its_output_kept(room: Room, sleep: str) -> None:
+    begun = time.monotonic()
+    error = await room.refused("exec", command=f"echo before; setsid {sleep} & {sleep}", timeout=0.4)
+    assert time.monotonic() - begun < 1.2
+    assert error.code == "TIMEOUT"
+    assert "0.4 s" in error.message
+    assert error.content == "before\nkilled: time limit"
+    assert running(sleep) == []
+
+
+async def test_all_dies_with_a_worker_that_was_killed(room: Room, sleep: str) -> None:
+    command = f"setsid {sleep} & (setsid sh -c '{sleep} &' &); trap '' TERM; echo up; {sleep}; {sleep}"
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", WORKER, str(room.workspace), command),
+        cwd=Path(__file__).parents[2],
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert worker.stdout is not None
+    assert await worker.stdout.readline() == b"up\n"
+    await until(lambda: len(_sleeping(sleep)) == 3, 5)
+    worker.send_signal(signal.SIGKILL)
+    await worker.wait()
+    await until(lambda: not running(sleep), 2)
+    await worker.communicate()
+
+
+async def test_a_command_that_kills_its_warden_is_ended_all_the_same(room: Room, sleep: str) -> None:
+    error = await room.refused("exec", command=f"setsid {sleep} & kill -KILL $PPID; {sleep}")
+    assert error.code == "SUPERVISOR_KILLED"
+    assert running(sleep) == []
+
+
+async def test_a_command_that_asks_its_warden_to_end_is_ended_in_order(room: Room, sleep: str) -> None:
+    error = await room.refused("exec", command=f"setsid {sleep} & kill -TERM $PPID; {sleep}")
+    assert (error.code, error.message[-3:]) == ("EXIT_CODE", "143")
+    assert running(sleep) == []
+
+
+async def test_calls_side_by_side_end_on_their_own(room: Room, sleep: str) -> None:
+    """One call's pipes are not held open by another's warden."""
+    long = asyncio.create_task(room.call("exec", command=sleep))
+    await until(lambda: _sleeping(sleep), 5)
+    others = await asyncio.gather(*(room.says("exec", command=f"echo {n}") for n in range(6)))
+    assert others == [f"{n}\nexit code: 0" for n in range(6)]
+    assert _sleeping(sleep)
+    long.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await long
+    assert running(sleep) == []
+
+
+async def test_calls_leave_no_descriptor_and_no_child_behind(room: Room) -> None:
+    async def one_of_each() -> None:
+        await room.call("exec", command="true")
+        with pytest.raises(ToolError):
+            await room.call("exec", command="sleep 9", timeout=0.05)
+        await room.call("grep", pattern="x")
+        with pytest.raises(ToolError):
+            await room.call("read_file", path="../x")
+
+    await one_of_each()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        await one_of_each()
+    assert len(os.listdir("/proc/self/fd")) == before
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    await until(lambda: not children.read_text().split(), 2)
+
+
+CONCEALED = """
+import ctypes, os, sys, time
+from activities.tools.environment import conceal
+if os.getuid() == 0:  # root reads everything: become a plain user, as dumpable as one who just logged in
+    os.setuid(65534)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+if sys.argv[1] == "concealed":
+    conceal()
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", ["concealed", "open"])
+async def test_a_worker_that_concealed_itself_cannot_be_read_by_commands_of_its_user(how: str) -> None:
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", CONCEALED, how),
+        cwd=Path(__file__).parents[2],
+        stdout=asyncio.subprocess.PIPE,
+        env={"KEY": "sk-precious"},
+    )
+    try:
+        assert worker.stdout is not None
+        assert await worker.stdout.readline() == b"up\n"
+        reader = await asyncio.create_subprocess_exec(
+            *("cat", f"/proc/{worker.pid}/environ"),
+            user=65534 if os.getuid() == 0 else None,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        read, complaint = await reader.communicate()
+    finally:
+        worker.kill()
+        await worker.communicate()
+    assert (b"sk-precious" in read) is (how == "open")
+    assert (b"Permission denied" in complaint) is (how == "concealed")
