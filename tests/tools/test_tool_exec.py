@@ -94,6 +94,7 @@ async def test_endless_output_fills_neither_memory_nor_stream(room: Room) -> Non
     assert output.content.startswith("begin\ny\n")
     assert output.content.endswith("y\nend\nexit code: 0")
     assert f"[... {300_000_010 - 2 * KEPT:,} characters left out ...]" in output.content
+    assert all(text for _, text in room.heard)
     assert sum(len(text) for _, text in room.heard) == PROGRESS
 
 
