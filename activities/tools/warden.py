@@ -16,7 +16,7 @@ What the warden cannot reach: work handed to daemons that were there before (at,
 engine).
 """
 
-# ruff: noqa: PLC0415, PTH110, PTH123, PTH208, S606, SIM105
+# ruff: noqa: SIM105
 # (What pathlib, contextlib and an early ctypes would add to the start of every command is more than the rest
 # takes; and to start a program is what this is for.)
 
