@@ -73,7 +73,7 @@ def close(done: Done, ending: Ending, message_id: str) -> Closing:
         )
         content = storable(done.last_text) or f"({said})"
         return Closing(STATUS_OF[reason], said, content, (saved, error), {"code": code, "message": said})
-    summary = storable(str(done.completion.get("summary") or done.last_text or said))
+    summary = storable(str(done.completion.get("summary") or done.last_text or said)) or _SILENT
     facts = (
         Summary(
             summary=summary,
@@ -83,7 +83,7 @@ def close(done: Done, ending: Ending, message_id: str) -> Closing:
         _complete(done, reason),
         saved,
     )
-    content = (summary if done.completion else storable(done.last_text) or summary) or _SILENT
+    content = summary if done.completion else storable(done.last_text) or summary
     return Closing(STATUS_OF[reason], summary, content, facts, None)
 
 

@@ -1,9 +1,10 @@
 """The shape shared by everything that is published as JSON: camelCase, frozen, unknown fields refused."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
+from pydantic_core import to_json
 
 
 class Published(BaseModel):
@@ -14,9 +15,9 @@ class Published(BaseModel):
     )
 
 
-def _without_nul(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not contain NUL characters (U+0000)")
+def _is_storable(text: str) -> str:
+    if text != storable(text):
+        raise ValueError("must not contain NUL characters (U+0000) or lone surrogates")
     return text
 
 
@@ -25,7 +26,19 @@ def storable(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
-"""Text that every store can hold: PostgreSQL has no NUL in text."""
+Text = Annotated[str, AfterValidator(_is_storable)]
+"""Text that every store can hold: PostgreSQL has no NUL in text, and lone surrogates are no UTF-8."""
+
+
+def _is_json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        to_json(value, inf_nan_mode="strings")
+    except ValueError as error:
+        raise ValueError("must be JSON that can be sent again: text without lone surrogates") from error
+    return value
+
+
+Metadata = Annotated[dict[Text, Any], Field(max_length=16), AfterValidator(_is_json)]
+"""A client's own small JSON object, kept and given back as it is."""
 
 NonEmptyText = Annotated[Text, StringConstraints(min_length=1)]

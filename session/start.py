@@ -1,10 +1,10 @@
 """What a client may say when it starts a session: the fields, their bounds and defaults (CONTRACT §2, Start fields)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from session.model import Published, Text
+from session.model import Metadata, Published, Text
 from session.vocabulary import (
     MAX_CONTENT_CHARS,
     MAX_STEPS,
@@ -44,7 +44,7 @@ class StartFields(Published):
     timeout_seconds: Annotated[int, Field(ge=1, le=MAX_TIMEOUT_SECONDS)] = MAX_TIMEOUT_SECONDS
     workspace: Annotated[Text, StringConstraints(min_length=1, max_length=400)] | None = None
     memory_session_id: Annotated[Text, StringConstraints(min_length=1, max_length=128)] | None = None
-    metadata: Annotated[dict[Text, Any], Field(max_length=16)] = Field(default_factory=dict)
+    metadata: Metadata = Field(default_factory=dict)
     on_conflict: Literal["reject"] = "reject"
 
     @field_validator("workspace")

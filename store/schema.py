@@ -1,4 +1,4 @@
-"""The tables. Times are Unix milliseconds; JSON is text, so that both databases keep it byte for byte as it was sent."""
+"""The tables. Times are Unix milliseconds; JSON is text, so that both databases keep it as it was sent."""
 
 from sqlalchemy import (
     BigInteger,
