@@ -173,6 +173,12 @@ class Settings(BaseSettings):
         query = [("ssl" if name == "sslmode" else name, value) for name, value in parse_qsl(parts.query)]
         return urlunsplit(parts._replace(query=urlencode(query)))
 
+    @property
+    def database_address(self) -> str:
+        """`database_url` as it may be shown: without user, password and options."""
+        scheme, rest = self.database_url.split("://", 1)
+        return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+
     def secret_values(self) -> tuple[str, ...]:
         """Every secret in plain text, for masking what is shown; longest first, so that no part of one is left."""
         target = self.temporal.connect_config if self.temporal else ClientConnectConfig()

@@ -72,6 +72,12 @@ def test_the_driver_is_perdures_choice(monkeypatch: pytest.MonkeyPatch, given: s
     assert Settings().sqlalchemy_url == driven
 
 
+def test_the_stores_address_can_be_shown_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERDURE_DATABASE_URL", "postgresql://u:sesame@db:5432/perdure?password=sesame")
+    assert Settings().database_address == "postgresql://db:5432/perdure"
+    assert Settings(database_url="sqlite:////srv/p.db").database_address == "sqlite:////srv/p.db"
+
+
 def test_keys_have_names_and_bare_ones_are_named_after_their_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERDURE_API_KEYS", "alice:one, two ,ci.bot:has:colon,")
     alice, bare, bot = Settings().api_keys

@@ -1,0 +1,1 @@
+"""The `perdure` command, and the Temporal server that it brings along."""
