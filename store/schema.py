@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -12,19 +13,42 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
+
+from session.model import storable
+
+
+class _Name(TypeDecorator[str]):
+    """Text of bounded length that both databases take: PostgreSQL refuses NUL, to store it as to look for it."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None or (value.isascii() and "\x00" not in value):
+            return value
+        return storable(value)
+
+
+class _Text(_Name):
+    """The same, of any length."""
+
+    impl = Text
+    cache_ok = True
+
 
 metadata = MetaData()
 
 conversations = Table(
     "conversations",
     metadata,
-    Column("id", String(128), primary_key=True),
-    Column("title", Text),
-    Column("preset_id", Text),
-    Column("metadata", Text, nullable=False, default="{}"),
-    Column("active_session_id", String(64)),
+    Column("id", _Name(128), primary_key=True),
+    Column("title", _Text),
+    Column("preset_id", _Text),
+    Column("metadata", _Text, nullable=False, default="{}"),
+    Column("active_session_id", _Name(64)),
     Column("message_count", Integer, nullable=False, default=0),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
@@ -34,15 +58,15 @@ conversations = Table(
 messages = Table(
     "messages",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("conversation_id", String(128), ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("id", _Name(64), primary_key=True),
+    Column("conversation_id", _Name(128), ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
     Column("seq", Integer, nullable=False),
-    Column("role", String(16), nullable=False),
-    Column("content", Text, nullable=False),
-    Column("model", Text),
-    Column("provider", Text),
-    Column("session_id", String(64)),
-    Column("usage", Text),
+    Column("role", _Name(16), nullable=False),
+    Column("content", _Text, nullable=False),
+    Column("model", _Text),
+    Column("provider", _Text),
+    Column("session_id", _Name(64)),
+    Column("usage", _Text),
     Column("cost", Float),
     Column("created_ms", BigInteger, nullable=False),
     UniqueConstraint("conversation_id", "seq", name="messages_in_order"),
@@ -51,24 +75,24 @@ messages = Table(
 sessions = Table(
     "sessions",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("conversation_id", String(128), ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
-    Column("user_message_id", String(64), nullable=False),
-    Column("message_id", String(64)),
-    Column("original_session_id", String(64)),
-    Column("tenant", Text, nullable=False, default=""),
-    Column("status", String(16), nullable=False),
-    Column("stop_reason", String(32)),
-    Column("goal", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("provider", Text, nullable=False),
-    Column("effort", String(16), nullable=False),
+    Column("id", _Name(64), primary_key=True),
+    Column("conversation_id", _Name(128), ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("user_message_id", _Name(64), nullable=False),
+    Column("message_id", _Name(64)),
+    Column("original_session_id", _Name(64)),
+    Column("tenant", _Text, nullable=False, default=""),
+    Column("status", _Name(16), nullable=False),
+    Column("stop_reason", _Name(32)),
+    Column("goal", _Text, nullable=False),
+    Column("model", _Text, nullable=False),
+    Column("provider", _Text, nullable=False),
+    Column("effort", _Name(16), nullable=False),
     Column("max_steps", Integer, nullable=False),
     Column("max_budget", BigInteger),
     Column("max_cost_usd", Float),
     Column("show_thinking", Boolean, nullable=False),
-    Column("security_mode", String(16), nullable=False),
-    Column("settings", Text, nullable=False),
+    Column("security_mode", _Name(16), nullable=False),
+    Column("settings", _Text, nullable=False),
     Column("step", Integer, nullable=False, default=0),
     Column("attempt", Integer, nullable=False, default=0),
     Column("epoch_ms", BigInteger, nullable=False, default=0),
@@ -78,12 +102,12 @@ sessions = Table(
     Column("cache_read_tokens", BigInteger, nullable=False, default=0),
     Column("cache_write_tokens", BigInteger, nullable=False, default=0),
     Column("cost", Float),
-    Column("summary", Text),
-    Column("error", Text),
+    Column("summary", _Text),
+    Column("error", _Text),
     Column("last_offset", Integer, nullable=False, default=0),
-    Column("cancel_mode", String(16)),
-    Column("cancel_reason", Text),
-    Column("cancel_by", Text),
+    Column("cancel_mode", _Name(16)),
+    Column("cancel_reason", _Text),
+    Column("cancel_by", _Text),
     Column("cancel_ms", BigInteger),
     Column("deadline_ms", BigInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
@@ -98,11 +122,11 @@ sessions = Table(
 facts = Table(
     "facts",
     metadata,
-    Column("session_id", String(64), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("session_id", _Name(64), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
-    Column("key", Text, nullable=False),
-    Column("type", String(32), nullable=False),
-    Column("frame", Text, nullable=False),
+    Column("key", _Text, nullable=False),
+    Column("type", _Name(32), nullable=False),
+    Column("frame", _Text, nullable=False),
     UniqueConstraint("session_id", "key", name="facts_once"),
 )
 """`position` is the fact's offset (OFFSET is a reserved word in SQL). `key` makes writing a fact twice impossible."""
@@ -110,15 +134,15 @@ facts = Table(
 turns = Table(
     "turns",
     metadata,
-    Column("session_id", String(64), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("session_id", _Name(64), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
     Column("step", Integer, primary_key=True, autoincrement=False),
-    Column("blocks", Text, nullable=False),
-    Column("calls", Text, nullable=False),
-    Column("usage", Text, nullable=False),
+    Column("blocks", _Text, nullable=False),
+    Column("calls", _Text, nullable=False),
+    Column("usage", _Text, nullable=False),
     Column("cost", Float),
-    Column("model", Text, nullable=False),
-    Column("stop_reason", Text),
-    Column("request_id", Text),
+    Column("model", _Text, nullable=False),
+    Column("stop_reason", _Text),
+    Column("request_id", _Text),
     Column("partial", Boolean, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
 )
@@ -126,16 +150,16 @@ turns = Table(
 tool_calls = Table(
     "tool_calls",
     metadata,
-    Column("session_id", String(64), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("session_id", _Name(64), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
     Column("step", Integer, primary_key=True, autoincrement=False),
-    Column("call_id", String(128), primary_key=True),
+    Column("call_id", _Name(128), primary_key=True),
     Column("position", Integer, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("arguments", Text, nullable=False),
-    Column("effect", String(16), nullable=False),
-    Column("security_level", String(16), nullable=False),
-    Column("status", String(16), nullable=False),
-    Column("result", Text),
+    Column("name", _Text, nullable=False),
+    Column("arguments", _Text, nullable=False),
+    Column("effect", _Name(16), nullable=False),
+    Column("security_level", _Name(16), nullable=False),
+    Column("status", _Name(16), nullable=False),
+    Column("result", _Text),
     Column("epoch_ms", BigInteger),
     Column("attempt", Integer),
     Column("started_ms", BigInteger),
@@ -145,9 +169,9 @@ tool_calls = Table(
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    Column("tenant", String(255), primary_key=True),
-    Column("key", String(255), primary_key=True),
-    Column("request_hash", String(64), nullable=False),
-    Column("session_id", String(64), ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    Column("tenant", _Name(255), primary_key=True),
+    Column("key", _Name(255), primary_key=True),
+    Column("request_hash", _Name(64), nullable=False),
+    Column("session_id", _Name(64), ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
 )

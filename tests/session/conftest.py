@@ -1,4 +1,4 @@
-"""Property tests look for counterexamples afresh each time, leave no files, and take the time that a busy machine needs."""
+"""Property tests look afresh each time, leave no files, and take the time that a busy machine needs."""
 
 from hypothesis import settings
 

