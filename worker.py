@@ -16,6 +16,7 @@ from activities.call_model import ModelCalls
 from activities.client import provider_client
 from activities.close_session import Closings
 from activities.run_tool import ToolCalls
+from activities.tools.environment import conceal
 from activities.workspaces import Workspaces
 from session.wire import TASK_QUEUE
 from settings import Settings
@@ -71,6 +72,7 @@ def make_worker(
 async def running_worker(client: Client, store: Store, settings: Settings) -> AsyncIterator[Worker]:
     """A worker that polls while the context lasts; leaving it drains: no new work, running activities get their grace
     period, and what is left is retried elsewhere. Order at the end: worker, provider's client; the caller owns the rest."""
+    conceal()
     async with provider_client(settings.anthropic_api_key, settings.anthropic_base_url) as provider:
         worker = make_worker(client, store, provider, Workspaces(settings.workspace_root))
         async with worker:

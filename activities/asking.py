@@ -26,6 +26,8 @@ KEPT_TRANSCRIPTS = 64
 OPENING_CHARS = 400_000
 _THINKING_TOKENS: dict[Effort, int] = {"low": 1_024, "medium": 4_096, "high": 12_000, "max": 24_000}
 _CACHED = {"type": "ephemeral"}
+_WITH_TEMPERATURE = {"anthropic-version": "2023-06-01"}
+"""The version of the API that the SDK speaks has no temperature any more; the first one still takes it."""
 _UNANSWERED = "This call has no result: the session was interrupted before it ran."
 
 
@@ -138,7 +140,7 @@ def _thinking(known: ModelCard, effort: Effort, temperature: float | None, shown
     if known.takes_effort:
         told["output_config"] = {"effort": known.effort(effort)}
     if temperature is not None and known.takes_temperature:
-        return {**told, "extra_body": {"temperature": temperature}}
+        return {**told, "extra_body": {"temperature": temperature}, "extra_headers": _WITH_TEMPERATURE}
     if known.thinking == "adaptive":
         told["thinking"] = {"type": "adaptive", "display": "summarized" if shown else "omitted"}
     elif known.thinking == "budget":

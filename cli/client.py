@@ -25,7 +25,7 @@ class ClientError(Exception):
 
 
 def connected(url: str) -> httpx.Client:
-    keys = Settings.load().api_keys
+    keys = Settings().api_keys
     headers = {"Authorization": f"Bearer {keys[0].secret.get_secret_value()}"} if keys else {}
     return httpx.Client(base_url=url, headers=headers, timeout=30.0, trust_env=False)
 

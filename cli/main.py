@@ -11,11 +11,12 @@ import typer
 from rich.console import Console
 
 from cli import client, demonstration, diagnosis, roles
+from cli.whereabouts import EmbeddedError
 from settings import Settings, SettingsError
 from store import StoreUnavailable
 
 app = typer.Typer(
-    name="perdure", help="Agent sessions that survive.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    name="perdure", help="Agent sessions that survive.", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 app.add_typer(client.sessions, name="sessions")
 console = Console(highlight=False)
@@ -28,7 +29,7 @@ DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept (de
 def settings_of(host: str | None = None, port: int | None = None, data_dir: Path | None = None) -> Settings:
     """Settings from the environment, overridden by what the flags say. Raises SettingsError."""
     given = {"host": host, "port": port, "data_dir": data_dir}
-    return Settings.load(**{name: value for name, value in given.items() if value is not None})
+    return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
 @app.command()
@@ -117,7 +118,7 @@ def main() -> NoReturn:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         app()
-    except (SettingsError, roles.StartError, client.ClientError) as error:
+    except (SettingsError, EmbeddedError, roles.StartError, client.ClientError) as error:
         console.print(f"perdure: {error}", markup=False)
     except StoreUnavailable as error:
         console.print(f"perdure: the store cannot be opened: {error.__cause__ or error}", markup=False)
