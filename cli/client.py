@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Annotated, Any
 
@@ -24,16 +25,16 @@ class ClientError(Exception):
     """The server could not be asked, or refused; the message says why."""
 
 
-def connected(url: str) -> httpx.Client:
+def connected(url: str) -> httpx.AsyncClient:
     keys = Settings().api_keys
     headers = {"Authorization": f"Bearer {keys[0].secret.get_secret_value()}"} if keys else {}
-    return httpx.Client(base_url=url, headers=headers, timeout=30.0, trust_env=False)
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=30.0, trust_env=False)
 
 
-def ask(client: httpx.Client, method: str, path: str, **options: Any) -> Any:
+async def ask(client: httpx.AsyncClient, method: str, path: str, **options: Any) -> Any:
     """The answer's JSON. Raises ClientError."""
     try:
-        answer = client.request(method, path, **options)
+        answer = await client.request(method, path, **options)
     except httpx.TransportError as error:
         raise ClientError(f"no server answers at {client.base_url}; start one with `perdure serve`") from error
     if answer.is_error:
@@ -41,12 +42,12 @@ def ask(client: httpx.Client, method: str, path: str, **options: Any) -> Any:
     return answer.json()
 
 
-def run(screen: Console, url: str, body: dict[str, Any]) -> bool:
+async def run(screen: Console, url: str, body: dict[str, Any]) -> bool:
     """Start a session and watch it; return whether it completed."""
-    with connected(url) as client:
-        started = ask(client, "POST", "/api/sessions", json=body)["session"]
+    async with connected(url) as client:
+        started = (await ask(client, "POST", "/api/sessions", json=body))["session"]
         screen.print(f"[dim]{started['id']}[/]")
-        return watch(screen, client, started["id"])
+        return await watch(screen, client, started["id"])
 
 
 @sessions.command("ls")
@@ -56,9 +57,8 @@ def list_sessions(
     limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
 ) -> None:
     """List sessions, newest first."""
-    with connected(url) as client:
-        asked = {"limit": limit, **({"status": status} if status else {})}
-        found = ask(client, "GET", "/api/sessions", params=asked)["sessions"]
+    asked = {"limit": limit, **({"status": status} if status else {})}
+    found = _asked(url, "GET", "/api/sessions", params=asked)["sessions"]
     table = Table("id", "status", "stop", "steps", "tokens", "goal", box=None)
     for one in found:
         tokens = str(one["usage"]["totalTokens"])
@@ -69,16 +69,14 @@ def list_sessions(
 @sessions.command()
 def show(session_id: str, url: Url = DEFAULT_URL) -> None:
     """Print a session as JSON."""
-    with connected(url) as client:
-        console.print_json(json.dumps(ask(client, "GET", f"/api/sessions/{session_id}")["session"]))
+    console.print_json(json.dumps(_asked(url, "GET", f"/api/sessions/{session_id}")["session"]))
 
 
 @sessions.command()
 def events(session_id: str, url: Url = DEFAULT_URL) -> None:
     """Watch a session's events, from its beginning to its end."""
-    with connected(url) as client:
-        ask(client, "GET", f"/api/sessions/{session_id}")
-        watch(console, client, session_id)
+    _asked(url, "GET", f"/api/sessions/{session_id}")
+    _watched(url, session_id)
 
 
 @sessions.command()
@@ -88,17 +86,31 @@ def cancel(
     graceful: Annotated[bool, typer.Option(help="After the running step.")] = False,
     reason: Annotated[str | None, typer.Option()] = None,
 ) -> None:
-    """Cancel a session."""
+    """Cancel a session and watch it end."""
     body = {"mode": "graceful" if graceful else "now", **({"reason": reason} if reason else {})}
-    with connected(url) as client:
-        ask(client, "POST", f"/api/sessions/{session_id}/cancel", json=body)
-        watch(console, client, session_id)
+    _asked(url, "POST", f"/api/sessions/{session_id}/cancel", json=body)
+    _watched(url, session_id)
 
 
 @sessions.command()
 def retry(session_id: str, url: Url = DEFAULT_URL) -> None:
     """Start a new session from the same message and watch it."""
-    with connected(url) as client:
-        started = ask(client, "POST", f"/api/sessions/{session_id}/retry")["session"]
-        console.print(f"[dim]{started['id']}[/]")
-        watch(console, client, started["id"])
+    started = _asked(url, "POST", f"/api/sessions/{session_id}/retry")["session"]
+    console.print(f"[dim]{started['id']}[/]")
+    _watched(url, started["id"])
+
+
+def _asked(url: str, method: str, path: str, **options: Any) -> Any:
+    async def once() -> Any:
+        async with connected(url) as client:
+            return await ask(client, method, path, **options)
+
+    return asyncio.run(once())
+
+
+def _watched(url: str, session_id: str) -> bool:
+    async def once() -> bool:
+        async with connected(url) as client:
+            return await watch(console, client, session_id)
+
+    return asyncio.run(once())

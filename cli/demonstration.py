@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import httpx
 from pydantic import SecretStr
 from rich.console import Console
 
 from cli import roles
-from cli.client import ask
+from cli.client import ask, connected
 from cli.watch import watch
 from fake_model.serve import running as scripted_model
 from settings import Settings
@@ -25,7 +22,7 @@ async def play(settings: Settings, console: Console, *, once: bool) -> None:
             update={"anthropic_api_key": SecretStr("demo"), "anthropic_base_url": model.url}
         )
         async with roles.whole_service(canned) as service:
-            completed = await asyncio.to_thread(_show, console, service.url)
+            completed = await _show(console, service.url)
             console.print(f"[dim]The files it wrote are in {canned.workspace_root}[/]")
             if not completed:
                 raise roles.StartError("the demo's session did not complete")
@@ -35,10 +32,10 @@ async def play(settings: Settings, console: Console, *, once: bool) -> None:
             await roles.forever()
 
 
-def _show(console: Console, url: str) -> bool:
-    with httpx.Client(base_url=url, timeout=30.0, trust_env=False) as client:
-        session = ask(client, "POST", "/api/sessions", json={"content": TASK})["session"]
-        return watch(console, client, session["id"])
+async def _show(console: Console, url: str) -> bool:
+    async with connected(url) as client:
+        session = (await ask(client, "POST", "/api/sessions", json={"content": TASK}))["session"]
+        return await watch(console, client, session["id"])
 
 
 def _tell(console: Console, service: roles.Service) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from pathlib import Path
@@ -98,7 +99,7 @@ def run(
     """Start a session on a running server and watch it."""
     fields = {"content": task, "model": model, "effort": effort, "conversationId": conversation}
     body = {name: value for name, value in fields.items() if value is not None}
-    sys.exit(0 if client.run(console, url, body) else 1)
+    sys.exit(0 if asyncio.run(client.run(console, url, body)) else 1)
 
 
 @app.command()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -15,23 +15,24 @@ RECONNECT_SECONDS = 1.0
 SHOWN_CHARS = 160
 
 
-def follow(client: httpx.Client, session_id: str) -> Iterator[dict[str, Any]]:
+async def follow(client: httpx.AsyncClient, session_id: str) -> AsyncIterator[dict[str, Any]]:
     """The session's events to its last one; reconnects with the last id when the stream or the server goes away."""
     last = ""
     while True:
         headers = {"Last-Event-ID": last} if last else {}
         try:
-            with client.stream("GET", f"/api/sessions/{session_id}/events", headers=headers, timeout=None) as answer:
+            path = f"/api/sessions/{session_id}/events"
+            async with client.stream("GET", path, headers=headers, timeout=None) as answer:
                 if answer.status_code == 204:  # nothing follows: the session is over
                     return
                 answer.raise_for_status()
-                for line in answer.iter_lines():
+                async for line in answer.aiter_lines():
                     if line.startswith("id: "):
                         last = line[4:]
                     elif line.startswith("data: "):
                         yield json.loads(line[6:])
         except httpx.TransportError:
-            time.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(RECONNECT_SECONDS)
 
 
 class Screen:
@@ -92,9 +93,9 @@ def _short(text: str) -> str:
     return escape(line if len(line) <= SHOWN_CHARS else line[:SHOWN_CHARS] + "…")
 
 
-def watch(console: Console, client: httpx.Client, session_id: str) -> bool:
+async def watch(console: Console, client: httpx.AsyncClient, session_id: str) -> bool:
     """Show a session to its end; return whether it completed."""
     screen = Screen(console)
-    for event in follow(client, session_id):
+    async for event in follow(client, session_id):
         screen.show(event)
     return screen.completed

@@ -109,7 +109,7 @@ class SessionWorkflow:
         self._stopping = True
         self._show("closing")
         steps.cancel()
-        await asyncio.wait([steps])
+        await workflow.wait([steps])
         return ending or self._cancelled()
 
     def _is_cancelled_now(self) -> bool:
