@@ -147,9 +147,9 @@ class SessionWorkflow:
             result_type=ModelReply,
             **step_options(self._left(), f"step {move.step} · {self._start.model}"),
         )
+        self._state = apply_reply(self._state, reply)
         if reply.interrupted:
             await self._wait_to_be_stopped()
-        self._state = apply_reply(self._state, reply)
 
     async def _run_tools(self, move: RunTools) -> None:
         self._show("runningTools")
@@ -172,7 +172,8 @@ class SessionWorkflow:
 
     async def _wait_to_be_stopped(self) -> None:
         """An activity heard of the cancel or the deadline first; the signal or the timer, which decide, are near."""
-        await workflow.wait_condition(lambda: False)
+        await workflow.wait_condition(lambda: self._stopping)
+        raise asyncio.CancelledError
 
     def _at(self, step: int) -> StepRef:
         return StepRef(self._start.session_id, step, self._epoch_ms, self._start.deadline_ms)

@@ -1,4 +1,4 @@
-"""The time-skipping server (from a wheel, no download) and a worker whose activities are played under their real names."""
+"""The servers of the workflow tests, both from wheels: a real one, and the time-skipping one for the long waits."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import pytest_asyncio
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from cli.embedded import EmbeddedTemporal
+
 TEST_SERVER = str(Path(sysconfig.get_path("scripts")) / "temporal-test-server")
 
 
-@pytest_asyncio.fixture(loop_scope="function")
+@pytest_asyncio.fixture(loop_scope="session")
 async def skipping() -> AsyncIterator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=TEST_SERVER) as environment:
         yield environment
@@ -26,6 +28,8 @@ def cache(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-@pytest.fixture
-def client(skipping: WorkflowEnvironment) -> Client:
-    return skipping.client
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    """A real Temporal server: what is cancelled there behaves as it does in earnest."""
+    async with EmbeddedTemporal(tmp_path_factory.mktemp("temporal")) as temporal:
+        yield await Client.connect(temporal.address)
