@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from anthropic import AsyncAnthropic
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.asking import Transcript
 from activities.call_model import ModelCalls
-from activities.client import provider_client
+from activities.client import Provider, provider_client
 from activities.close_session import Closings
 from activities.run_tool import ToolCalls
 from activities.tools.environment import conceal
@@ -34,7 +33,7 @@ STICKY_TIMEOUT = timedelta(seconds=2)
 def make_worker(
     client: Client,
     store: Store,
-    provider: AsyncAnthropic,
+    provider: Provider,
     workspaces: Workspaces,
     *,
     task_queue: str = TASK_QUEUE,
@@ -71,7 +70,8 @@ def make_worker(
 @asynccontextmanager
 async def running_worker(client: Client, store: Store, settings: Settings) -> AsyncIterator[Worker]:
     """A worker that polls while the context lasts; leaving it drains: no new work, running activities get their grace
-    period, and what is left is retried elsewhere. Order at the end: worker, provider's client; the caller owns the rest."""
+    period, and what is left is retried elsewhere. The worker ends before the provider's client; the rest is the
+    caller's."""
     conceal()
     async with provider_client(settings.anthropic_api_key, settings.anthropic_base_url) as provider:
         worker = make_worker(client, store, provider, Workspaces(settings.workspace_root))

@@ -144,7 +144,10 @@ def _thinking(known: ModelCard, effort: Effort, temperature: float | None, shown
     if known.thinking == "adaptive":
         told["thinking"] = {"type": "adaptive", "display": "summarized" if shown else "omitted"}
     elif known.thinking == "budget":
-        told["thinking"] = {"type": "enabled", "budget_tokens": min(_THINKING_TOKENS[effort], known.max_output_tokens - 1)}
+        told["thinking"] = {
+            "type": "enabled",
+            "budget_tokens": min(_THINKING_TOKENS[effort], known.max_output_tokens - 1),
+        }
     return told
 
 

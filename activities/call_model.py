@@ -132,9 +132,7 @@ class _Live:
 
 
 def _reply(model: str, builder: ReplyBuilder, blocks: list[dict[str, Any]]) -> Reply:
-    calls = [
-        _new_call(block["id"], block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"
-    ]
+    calls = [_new_call(block["id"], block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"]
     return Reply(
         model=model,
         blocks=blocks,

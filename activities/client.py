@@ -9,13 +9,16 @@ import httpx2
 from anthropic import AsyncAnthropic
 from pydantic import SecretStr
 
+Provider = AsyncAnthropic
+"""What a model call talks to; other rooms name it so, since only this one imports the provider's SDK."""
+
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 30.0
 """The provider sends pings while the model thinks; a stream that is silent for so long is taken for dead."""
 
 
 @asynccontextmanager
-async def provider_client(api_key: SecretStr | None, base_url: str | None) -> AsyncIterator[AsyncAnthropic]:
+async def provider_client(api_key: SecretStr | None, base_url: str | None) -> AsyncIterator[Provider]:
     """A client that is closed at the end. Without a key every call ends as PROVIDER_ERROR and says what to set."""
     timeout = httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)

@@ -1,8 +1,8 @@
 """Stopping an activity's work at once: on a cancel hint from the bus, at the deadline, or when Temporal says so.
 
-Three fates are told apart. `cancelled` and `deadline` end the session: the caller keeps what was done. `lost` means that
-this attempt is no longer ours (the worker shuts down, the attempt timed out or was reset): nothing is recorded, and
-another attempt goes on. A deploy is never taken for a cancel (DESIGN §4).
+Three fates are told apart. `cancelled` and `deadline` end the session: the caller keeps what was done. `lost` means
+that this attempt is no longer ours (the worker shuts down, the attempt timed out or was reset): nothing is recorded,
+and another attempt goes on. A deploy is never taken for a cancel (DESIGN §4).
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ async def until_stopped(work: Coroutine[Any, Any, T], at: StepRef, bus: Bus) -> 
 
     leave = bus.on_cancel(at.session_id, hint)
     cause: Cause
+    either: set[asyncio.Future[Any]] = {task, hinted}
     try:
         left = at.deadline_ms / 1000 - time.time()
-        await asyncio.wait({task, hinted}, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
         cause = "cancelled" if hinted.done() else "deadline"
     except asyncio.CancelledError:
         details = activity.cancellation_details()

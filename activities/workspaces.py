@@ -17,9 +17,9 @@ class Workspaces:
     def of(self, row: Mapping[str, Any]) -> Path:
         """The workspace of a session's row, made when it is missing: the folder it asked for (checked at the start
         to be relative and without `..`), or its conversation's own. Raises ValueError when a link leads it outside."""
-        asked = json.loads(row["settings"])["workspace"]
+        asked: str | None = json.loads(row["settings"])["workspace"]
         root = self.root.resolve()
-        folder = (root / (asked or row["conversation_id"])).resolve()
+        folder = (root / (asked or str(row["conversation_id"]))).resolve()
         if not folder.is_relative_to(root):
             raise ValueError("the session's workspace leads outside the workspace root")
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,9 +18,7 @@ async def play(settings: Settings, console: Console, *, once: bool) -> None:
     """Start everything, show one session live, then serve on until stopped (unless `once`). Raises StartError."""
     console.print("[dim]Starting Temporal, a worker, the API and a scripted model …[/]")
     async with scripted_model() as model:
-        canned = settings.model_copy(
-            update={"anthropic_api_key": SecretStr("demo"), "anthropic_base_url": model.url}
-        )
+        canned = settings.model_copy(update={"anthropic_api_key": SecretStr("demo"), "anthropic_base_url": model.url})
         async with roles.whole_service(canned) as service:
             completed = await _show(console, service.url)
             console.print(f"[dim]The files it wrote are in {canned.workspace_root}[/]")
@@ -52,7 +50,7 @@ def curl_lines(url: str) -> list[str]:
     json = "-H 'Content-Type: application/json'"
     conversations = f"{url}/api/chat/conversations"
     return [
-        f"curl -X POST {conversations} {json} -d '{{\"id\": \"conv_01\"}}'",
-        f"curl -N -X POST {conversations}/conv_01/messages/agentic {json} -d '{{\"content\": \"Say hello in Python\"}}'",
+        f'curl -X POST {conversations} {json} -d \'{{"id": "conv_01"}}\'',
+        f'curl -N -X POST {conversations}/conv_01/messages/agentic {json} -d \'{{"content": "Say hello in Python"}}\'',
         f"curl {conversations}/conv_01",
     ]

@@ -35,7 +35,7 @@ def report(settings: Settings, url: str, console: Console, *, as_json: bool) -> 
     """Print the findings; return the exit code."""
     findings = asyncio.run(examine(settings, url))
     if as_json:
-        print(json.dumps({"parts": [asdict(finding) for finding in findings]}, indent=2))
+        console.print_json(json.dumps({"parts": [asdict(finding) for finding in findings]}))
     else:
         table = Table("part", "state", "address", "note", box=None)
         colours = {"ok": "green", "off": "yellow", "broken": "red"}

@@ -1,4 +1,4 @@
-"""The `perdure` command (CONTRACT §7). Each role is a few lines over cli.roles; clients of the API stand in cli.client."""
+"""The `perdure` command (CONTRACT §7). Roles are a few lines over cli.roles; clients of the API stand in cli.client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from settings import Settings, SettingsError
 from store import StoreUnavailable
 
 app = typer.Typer(
-    name="perdure", help="Agent sessions that survive.", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    name="perdure",
+    help="Agent sessions that survive.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 app.add_typer(client.sessions, name="sessions")
 console = Console(highlight=False)
@@ -44,7 +49,9 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
             if service.ui_url:
                 console.print(f"Temporal   {service.ui_url}")
             if settings.anthropic_api_key is None:
-                console.print("ANTHROPIC_API_KEY is not set: sessions will end with PROVIDER_ERROR. Try `perdure demo`.")
+                console.print(
+                    "ANTHROPIC_API_KEY is not set: sessions will end with PROVIDER_ERROR. Try `perdure demo`."
+                )
             await roles.forever()
 
     roles.run(role())

@@ -135,14 +135,14 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise StartError(f"Port {port} on {host} cannot be used ({error.strerror}); choose another with --port.") from error
+        raise StartError(
+            f"Port {port} on {host} cannot be used ({error.strerror}); choose another with --port."
+        ) from error
     return listener
 
 
 @asynccontextmanager
-async def _serving(
-    settings: Settings, store: Store, client: Client, listener: socket.socket
-) -> AsyncIterator[str]:
+async def _serving(settings: Settings, store: Store, client: Client, listener: socket.socket) -> AsyncIterator[str]:
     app = create_app(settings, store, client)
     config = uvicorn.Config(
         app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=30, ws="none"

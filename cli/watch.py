@@ -78,14 +78,16 @@ class Screen:
             case "complete":
                 cost = "no price" if data["cost"] is None else f"${data['cost']:.4f}"
                 steps, tokens = data["totalSteps"], data["totalTokens"]
-                return f"[dim]{data['stopReason']} · {steps} steps · {tokens} tokens · {cost} · {data['durationMs']} ms[/]"
+                return (
+                    f"[dim]{data['stopReason']} · {steps} steps · {tokens} tokens · {cost} · {data['durationMs']} ms[/]"
+                )
             case "error":
                 return f"[bold red]{data['code']}[/] {escape(data['message'])}"
         return ""
 
 
 def _said(result: dict[str, Any]) -> str:
-    return result["error"]["message"] if "error" in result else result.get("content", "")
+    return str(result["error"]["message"] if "error" in result else result.get("content", ""))
 
 
 def _short(text: str) -> str:

@@ -13,8 +13,8 @@ while you work, so decide for yourself where the task leaves room, and say after
 When a result says that the outcome of a call is unknown, check what happened before you do it again.
 - Do what was asked and no more. Verify your work by running or reading it before you call it done.
 - Be honest: say what failed, what you could not check and what is left to do.
-- Your steps, your tokens and your time (minutes) are limited. When the task is done, call complete_task with a summary \
-for the person who asked; when it cannot be done, call it as well and say why."""
+- Your steps, your tokens and your time (minutes) are limited. When the task is done, call complete_task with a \
+summary for the person who asked; when it cannot be done, call it as well and say why."""
 
 
 def system_prompt(*, agent: bool, custom: str | None, today: str) -> str:

@@ -127,7 +127,9 @@ class SessionWorkflow:
     async def _steps(self) -> Ending:
         try:
             while not isinstance(move := next_step(self._state), Stop):
-                if self._stopping:  # an activity finished although it was cancelled: what it did counts, no more follows
+                if (
+                    self._stopping
+                ):  # an activity finished although it was cancelled: what it did counts, no more follows
                     raise asyncio.CancelledError
                 if self._cancel is not None and isinstance(move, CallModel):
                     return self._cancelled()
@@ -141,7 +143,7 @@ class SessionWorkflow:
 
     async def _call_model(self, move: CallModel) -> None:
         self._show("callingModel")
-        reply = await workflow.execute_activity(
+        reply: ModelReply = await workflow.execute_activity(
             CALL_MODEL,
             self._at(move.step),
             result_type=ModelReply,
@@ -161,7 +163,7 @@ class SessionWorkflow:
             await self._wait_to_be_stopped()
 
     async def _run_tool(self, step: int, call: CallRef) -> ToolFate:
-        fate = await workflow.execute_activity(
+        fate: ToolFate = await workflow.execute_activity(
             RUN_TOOL,
             args=[ToolRef(self._at(step), call.id), call.effect],
             result_type=ToolFate,
