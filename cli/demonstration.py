@@ -47,10 +47,10 @@ def _tell(console: Console, service: roles.Service) -> None:
 
 def curl_lines(url: str) -> list[str]:
     """The three calls to go on with: make a conversation, run a session in it and follow it, read what came of it."""
-    json = "-H 'Content-Type: application/json'"
-    conversations = f"{url}/api/chat/conversations"
+    body = "-H 'Content-Type: application/json' -d"
+    all_of_them = f"{url}/api/chat/conversations"
     return [
-        f'curl -X POST {conversations} {json} -d \'{{"id": "conv_01"}}\'',
-        f'curl -N -X POST {conversations}/conv_01/messages/agentic {json} -d \'{{"content": "Say hello in Python"}}\'',
-        f"curl {conversations}/conv_01",
+        f'curl -X POST {all_of_them} {body} \'{{"id": "conv_01"}}\'',
+        f'curl -N -X POST {all_of_them}/conv_01/messages/agentic {body} \'{{"content": "Say hello in Python"}}\'',
+        f"curl {all_of_them}/conv_01",
     ]
