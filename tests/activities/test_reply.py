@@ -1,0 +1,116 @@
+"""Putting a reply together: exactly as received, and a cut is a cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from anthropic.types import RawMessageStreamEvent
+from pydantic import TypeAdapter
+
+from activities.provider_errors import Cut
+from activities.reply import ReplyBuilder, digest, text_of, thinking_of
+from session.usage import Usage
+
+EVENT: TypeAdapter[RawMessageStreamEvent] = TypeAdapter(RawMessageStreamEvent)
+
+
+def start(**usage: int) -> dict[str, Any]:
+    counted = {"input_tokens": 5, "output_tokens": 1, **usage}
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "x", "content": [], "usage": counted}
+    return {"type": "message_start", "message": {**message, "stop_reason": None, "stop_sequence": None}}
+
+
+def block(index: int, **content: Any) -> dict[str, Any]:
+    return {"type": "content_block_start", "index": index, "content_block": content}
+
+
+def delta(index: int, **content: Any) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": content}
+
+
+def ended(reason: str = "end_turn", **usage: int) -> list[dict[str, Any]]:
+    told = {"output_tokens": 9, **usage}
+    return [
+        {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None}, "usage": told},
+        {"type": "message_stop"},
+    ]
+
+
+def built(*events: dict[str, Any]) -> tuple[ReplyBuilder, list[Any]]:
+    builder = ReplyBuilder()
+    fragments = [builder.feed(EVENT.validate_python(event)) for event in events]
+    return builder, [fragment for fragment in fragments if fragment]
+
+
+TOOL = [
+    block(2, type="tool_use", id="t1", name="exec", input={}),
+    delta(2, type="input_json_delta", partial_json='{"command": '),
+    delta(2, type="input_json_delta", partial_json='"ls"}'),
+]
+
+
+def test_blocks_come_out_as_they_came_in_with_their_signature() -> None:
+    builder, fragments = built(
+        start(cache_read_input_tokens=7),
+        block(0, type="thinking", thinking="", signature=""),
+        delta(0, type="thinking_delta", thinking="hm "),
+        delta(0, type="thinking_delta", thinking="so"),
+        delta(0, type="signature_delta", signature="sig"),
+        block(1, type="text", text=""),
+        delta(1, type="text_delta", text="hi "),
+        delta(1, type="text_delta", text="there"),
+        *TOOL,
+        *ended("tool_use"),
+    )
+    blocks = builder.blocks()
+    assert blocks == [
+        {"type": "thinking", "thinking": "hm so", "signature": "sig"},
+        {"type": "text", "text": "hi there"},
+        {"type": "tool_use", "id": "t1", "name": "exec", "input": {"command": "ls"}},
+    ]
+    assert fragments == [("thinking", "hm "), ("thinking", "so"), ("text", "hi "), ("text", "there")]
+    assert (text_of(blocks), thinking_of(blocks)) == ("hi there", "hm so")
+    assert builder.usage == Usage(5, 9, 7, 0)
+
+
+def test_empty_text_is_left_out_since_the_api_refuses_it_back() -> None:
+    builder, _ = built(start(), block(0, type="text", text=""), *ended())
+    assert builder.blocks() == []
+
+
+def test_a_stream_without_its_end_is_a_cut() -> None:
+    builder, _ = built(start(), block(0, type="text", text=""), delta(0, type="text_delta", text="half"))
+    with pytest.raises(Cut):
+        builder.blocks()
+    assert builder.partial_blocks() == [{"type": "text", "text": "half"}]
+
+
+def test_a_tool_input_that_is_not_whole_json_is_a_cut_unless_the_output_limit_cut_it() -> None:
+    builder, _ = built(
+        start(), block(0, type="text", text="a"), block(1, type="text", text="b"), *TOOL[:2], *ended("tool_use")
+    )
+    with pytest.raises(Cut):
+        builder.blocks()
+    builder, _ = built(
+        start(), block(0, type="text", text="a"), block(1, type="text", text="b"), *TOOL[:2], *ended("max_tokens")
+    )
+    assert builder.blocks()[-1]["input"] == {}
+
+
+def test_a_tool_without_input_gets_an_empty_one() -> None:
+    builder, _ = built(start(), block(0, type="tool_use", id="t", name="directory_tree", input={}), *ended("tool_use"))
+    assert builder.blocks()[0]["input"] == {}
+
+
+def test_a_partial_reply_keeps_neither_thoughts_nor_calls() -> None:
+    builder, _ = built(
+        start(), block(0, type="thinking", thinking="x", signature=""), block(1, type="text", text=""), *TOOL
+    )
+    assert builder.partial_blocks() == []
+
+
+def test_digests_tell_same_from_other() -> None:
+    assert digest("a", {"x": 1, "y": 2}) == digest("a", {"y": 2, "x": 1})
+    assert digest("a", {"x": 1}) != digest("a", {"x": 2})
+    assert digest("a", {"x": 1}) != digest("b", {"x": 1})
