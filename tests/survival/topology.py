@@ -1,0 +1,259 @@
+"""The parts of Perdure as separate real processes on free ports, to be killed and started again from outside.
+
+    split:  fake model ─ Temporal ─ worker (one or more) ─ API      one data dir, SQLite shared by two processes, no bus
+    whole:  fake model ─ `perdure serve` (embedded Temporal inside) one process tree, in-process bus
+
+Every process is a child of the one that made the topology and ends with it (cli/with_parent.py); leaving the topology
+kills what still runs, by pid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
+
+from cli.start_dev import HOST, SERVER_FLAGS, free_ports, start_command, temporal_binary
+from session.wire import SEARCH_ATTRIBUTES
+
+ROOT = Path(__file__).parents[2]
+WITH_PARENT = ROOT / "cli" / "with_parent.py"
+PATIENCE_SECONDS = 30.0
+
+
+class NotReady(Exception):
+    """A part did not come up in time; the message has the end of what it said."""
+
+
+@dataclass
+class Part:
+    """One process: its command, its log, and the pid that runs now."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    starts: int = 0
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, f"{self.name} was never started"
+        return self.process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> None:
+        launcher = (sys.executable, "-I", "-S", str(WITH_PARENT), str(os.getpid()), "--")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*launcher, *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=dict(self.environment),
+                cwd=ROOT,
+                start_new_session=True,
+            )
+        self.starts += 1
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL by pid, and reap."""
+        if self.is_running:
+            self.signal(signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+
+    async def ended(self, seconds: float) -> int:
+        """The exit code, once it has ended by itself. Raises TimeoutError."""
+        assert self.process is not None, f"{self.name} was never started"
+        async with asyncio.timeout(seconds):
+            while self.process.poll() is None:
+                await asyncio.sleep(0.01)
+        return int(self.process.returncode)
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+@dataclass
+class Topology:
+    """Running parts. `killed` remembers when what was killed, for the tables."""
+
+    folder: Path
+    url: str
+    fake_url: str
+    http: httpx.AsyncClient
+    parts: dict[str, Part] = field(default_factory=dict)
+    temporal_address: str = ""
+    killed: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def data_dir(self) -> Path:
+        return self.folder / "data"
+
+    def workspace(self, conversation_id: str) -> Path:
+        return self.data_dir / "workspaces" / conversation_id
+
+    def kill(self, *names: str) -> None:
+        """SIGKILL these parts at once. `embedded` is the Temporal inside `serve`."""
+        self.killed.append((time.time(), "+".join(names)))
+        for name in names:
+            if name == "embedded":
+                os.kill(embedded_pid(self.data_dir), signal.SIGKILL)
+            else:
+                self.parts[name].signal(signal.SIGKILL)
+        for name in names:
+            if name != "embedded":
+                self.parts[name].kill()
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            self.parts[name].start()
+
+    async def restart(self, *names: str) -> None:
+        """Start again, all at once, and wait until each is ready. As a supervisor would, start again what ends."""
+        self.start(*names)
+        for name in names:
+            await self.ready(name)
+
+    async def ready(self, name: str) -> None:
+        """Raises NotReady."""
+        part = self.parts[name]
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while not await self._is_ready(part):
+            if not part.is_running:
+                part.start()
+            if time.monotonic() > give_up:
+                raise NotReady(f"{name}: {part.said()[-2000:]}")
+            await asyncio.sleep(0.05)
+
+    async def _is_ready(self, part: Part) -> bool:
+        if part.name == "temporal":
+            return await temporal_answers(self.temporal_address)
+        if part.name.startswith("worker"):
+            return part.said().count("is polling") >= part.starts
+        try:
+            return (await self.http.get(f"{self.url}/health/live", timeout=2)).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async def bought(self, session_id: str) -> list[dict[str, Any]]:
+        """The fake model's requests for one session, in order."""
+        answer = await self.http.get(f"{self.fake_url}/_fake/requests", params={"session": session_id})
+        requests: list[dict[str, Any]] = answer.json()
+        return requests
+
+    def stop(self) -> None:
+        """Kill everything that still runs."""
+        for part in reversed(self.parts.values()):
+            part.kill()
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            os.kill(embedded_pid(self.data_dir), signal.SIGKILL)
+
+
+def embedded_pid(data_dir: Path) -> int:
+    """Of the Temporal that runs inside `serve` on this data dir. Raises OSError, ValueError."""
+    return int(json.loads((data_dir / "temporal.json").read_text())["pid"])
+
+
+async def temporal_answers(address: str) -> bool:
+    try:
+        async with asyncio.timeout(2):
+            client = await Client.connect(address)
+            await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace="default"))
+    except Exception:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def split(folder: Path, *, workers: int = 1) -> AsyncIterator[Topology]:
+    """Fake model, Temporal, workers and API, each a process of its own; ready when this yields."""
+    async with _made(folder) as topology:
+        ports = free_ports(usual=False)
+        topology.temporal_address = f"{HOST}:{ports[0]}"
+        command = start_command(temporal_binary(), folder / "temporal.db", ports, SERVER_FLAGS, SEARCH_ATTRIBUTES)
+        _add(topology, "temporal", command, {"PATH": os.defpath, "HOME": str(folder)})
+        ours = _environment(topology) | {"TEMPORAL_ADDRESS": topology.temporal_address}
+        for number in range(workers):
+            name = "worker" if number == 0 else f"worker{number + 1}"
+            _add(topology, name, _role(topology, "worker"), ours)
+        _add(topology, "api", _role(topology, "api", port=True), ours)
+        await topology.restart("temporal")
+        await topology.restart(*[name for name in topology.parts if name not in ("temporal", "fake")])
+        yield topology
+
+
+@asynccontextmanager
+async def whole(folder: Path) -> AsyncIterator[Topology]:
+    """Fake model and `perdure serve`; ready when this yields."""
+    async with _made(folder) as topology:
+        _add(topology, "serve", _role(topology, "serve", port=True), _environment(topology))
+        await topology.restart("serve")
+        yield topology
+
+
+@asynccontextmanager
+async def _made(folder: Path) -> AsyncIterator[Topology]:
+    os.makedirs(folder, exist_ok=True)
+    port, fake_port = free_ports(usual=False)
+    url, fake_url = f"http://{HOST}:{port}", f"http://{HOST}:{fake_port}"
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=httpx.Timeout(10), limits=limits, trust_env=False) as http:
+        topology = Topology(folder, url, fake_url, http)
+        try:
+            command = [sys.executable, "-m", "fake_model", "--port", str(fake_port)]
+            _add(topology, "fake", command, {"PATH": os.defpath})
+            topology.start("fake")
+            await _answers(http, f"{fake_url}/_fake/bought")
+            yield topology
+        finally:
+            topology.stop()
+
+
+async def _answers(http: httpx.AsyncClient, url: str) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                await http.get(url)
+                return
+            await asyncio.sleep(0.02)
+
+
+def _add(topology: Topology, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    topology.parts[name] = Part(name, list(command), environment, topology.folder / f"{name}.log")
+
+
+def _role(topology: Topology, role: str, *, port: bool = False) -> list[str]:
+    command = [sys.executable, "-m", "cli.main", role, "--data-dir", str(topology.data_dir)]
+    return [*command, "--port", topology.url.rsplit(":", 1)[1]] if port else command
+
+
+def _environment(topology: Topology) -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(topology.folder),
+        "PYTHONUNBUFFERED": "1",
+        "ANTHROPIC_API_KEY": "sk-survival",
+        "ANTHROPIC_BASE_URL": topology.fake_url,
+    }
