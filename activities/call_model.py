@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.asking import Transcript, model_request
 from activities.failures import alive
-from activities.provider_errors import describe, is_provider_error, posture
+from activities.provider_errors import NoKey, describe, is_provider_error, posture
 from activities.reply import Fragment, ReplyBuilder, digest, text_of, thinking_of
 from activities.stopping import Stopped, until_stopped
 from activities.tools import TOOLS
@@ -30,6 +30,8 @@ from session.wire import CALL_MODEL, PROVIDER_ERROR, CallRef, ModelReply, StepRe
 from store import Store
 from store.ledger import Fenced, SessionOver
 from store.steps import NewCall, Reply
+
+_FAILED = "the model call failed; the session's events say why"
 
 
 class ModelCalls:
@@ -67,6 +69,8 @@ class ModelCalls:
         return await self._store.steps.record_reply(at, attempt, _reply(row["model"], builder, blocks))
 
     async def _stream(self, at: StepRef, row: Mapping[str, Any], builder: ReplyBuilder, live: _Live) -> None:
+        if not self._client.api_key:
+            raise NoKey
         messages = await self._transcript.messages(at.session_id, at.step - 1)
         request = model_request(row, messages)
         try:
@@ -82,15 +86,16 @@ class ModelCalls:
         """The error to raise; a coming retry is announced first, so that readers drop the deltas of this attempt."""
         verdict = posture(error, attempt, at.deadline_ms / 1000 - time.time())
         if verdict.final:
-            kind = {"type": PROVIDER_ERROR, "non_retryable": True}
-            return ApplicationError(verdict.reason, verdict.retryable, **kind)  # type: ignore[arg-type]
+            await self._store.steps.note_failure(at, attempt, verdict.reason)
+            return ApplicationError(_FAILED, verdict.retryable, type=PROVIDER_ERROR, non_retryable=True)
         wait = timedelta(seconds=verdict.delay_seconds)
         await self._store.steps.announce_retry(at, attempt, describe(error), round(verdict.delay_seconds * 1000))
-        return ApplicationError(verdict.reason, type=PROVIDER_ERROR, next_retry_delay=wait)
+        return ApplicationError(_FAILED, type=PROVIDER_ERROR, next_retry_delay=wait)
 
 
 class _Live:
-    """Tells fragments as they come. Reasoning waits until the fact `thinking:start` is committed, then flows."""
+    """Tells fragments as they come. Where a reply reasons, all of it waits until the fact `thinking:start` is committed,
+    so that a reply which arrives faster than the store commits keeps its order."""
 
     def __init__(self, store: Store, at: StepRef, attempt: int, *, shown: bool) -> None:
         self._store = store
@@ -98,27 +103,27 @@ class _Live:
         self._attempt = attempt
         self._shown = shown
         self._opening: asyncio.Task[None] | None = None
-        self._waiting: list[str] = []
+        self._waiting: list[ContentDelta | ThinkingUpdate] = []
 
     def tell(self, fragment: Fragment) -> None:
         kind, text = fragment
         if kind == "text":
-            self._publish(ContentDelta(step=self._at.step, delta=text))
+            self._say(ContentDelta(step=self._at.step, delta=text))
         elif self._shown and text:
-            self._think(text)
+            if self._opening is None:
+                self._opening = asyncio.create_task(self._open())
+            self._say(ThinkingUpdate(step=self._at.step, delta=text))
 
-    def _think(self, text: str) -> None:
-        if self._opening is None:
-            self._opening = asyncio.create_task(self._open())
-        if self._opening.done():
-            self._publish(ThinkingUpdate(step=self._at.step, delta=text))
+    def _say(self, event: ContentDelta | ThinkingUpdate) -> None:
+        if self._opening is None or self._opening.done():
+            self._publish(event)
         else:
-            self._waiting.append(text)
+            self._waiting.append(event)
 
     async def _open(self) -> None:
         await self._store.steps.start_thinking(self._at, self._attempt)
-        if self._waiting:
-            self._publish(ThinkingUpdate(step=self._at.step, delta="".join(self._waiting)))
+        for event in self._waiting:
+            self._publish(event)
 
     def _publish(self, event: ContentDelta | ThinkingUpdate) -> None:
         frame = event.frame(time.time_ns() // 1_000_000)

@@ -18,12 +18,15 @@ SILENCE_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def provider_client(api_key: SecretStr | None, base_url: str | None) -> AsyncIterator[Provider]:
+async def provider_client(
+    api_key: SecretStr | None, base_url: str | None, silence_seconds: float = SILENCE_SECONDS
+) -> AsyncIterator[Provider]:
     """A client that is closed at the end. Without a key every call ends as PROVIDER_ERROR and says what to set."""
-    timeout = httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+    timeout = httpx2.Timeout(silence_seconds, connect=CONNECT_SECONDS)
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
     client = AsyncAnthropic(
-        api_key=api_key.get_secret_value() if api_key else None,
+        # Empty rather than None: the SDK would look for credentials in the environment and at home by itself.
+        api_key=api_key.get_secret_value() if api_key else "",
         base_url=base_url,
         max_retries=0,
         http_client=httpx2.AsyncClient(timeout=timeout, limits=limits),

@@ -28,6 +28,10 @@ class Cut(Exception):
     """The stream ended before `message_stop`, or a tool's input was not whole JSON: the reply does not count."""
 
 
+class NoKey(Exception):
+    """There is no key to call the provider with; nothing was sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Posture:
     """What to do about a failed attempt. `retryable`: the client may hope for more by trying the session again."""
@@ -56,13 +60,15 @@ def posture(error: Exception, attempt: int, seconds_left: float) -> Posture:
 
 def is_provider_error(error: Exception) -> bool:
     """True for failures of the model call; anything else is a failure of our own."""
-    return isinstance(error, (anthropic.AnthropicError, httpx2.HTTPError, Cut))
+    return isinstance(error, (anthropic.AnthropicError, httpx2.HTTPError, Cut, NoKey))
 
 
 def describe(error: Exception) -> str:
     """One sentence for people, with the provider's own message where there is one."""
     if isinstance(error, Cut):
         return f"the model's reply was cut off: {error}"
+    if isinstance(error, NoKey):
+        return "no key is configured for the model's provider: set ANTHROPIC_API_KEY for the worker"
     if isinstance(error, anthropic.APIStatusError):
         said = error.api_message or error.message
         return f"{error.type or error.status_code}: {said}"[:500]

@@ -39,7 +39,7 @@ class Endings:
         async with self.ledgers.open(session_id) as ledger:
             if ledger.is_terminal:
                 return False
-            ending = await _with_cancel(ledger, ending)
+            ending = _with_failure(ledger, await _with_cancel(ledger, ending))
             await _answer_open_calls(ledger, ending.reason)
             message_id = self.database.new_id("msg")
             closing = close(await _done(ledger), ending, message_id)
@@ -68,6 +68,13 @@ async def _with_cancel(ledger: Ledger, ending: Ending) -> Ending:
     reason = ledger.row["cancel_reason"]
     said = f"The session was cancelled: {reason}" if reason else ending.message
     return Ending("cancelled", said, ending.retryable, ledger.row["cancel_by"] or "")
+
+
+def _with_failure(ledger: Ledger, ending: Ending) -> Ending:
+    """A provider's failure is told in its own words, which only the store was told."""
+    if ending.reason != "providerError" or not ledger.row["failure"]:
+        return ending
+    return Ending(ending.reason, ledger.row["failure"], ending.retryable)
 
 
 async def _answer_open_calls(ledger: Ledger, reason: StopReason) -> None:

@@ -104,6 +104,7 @@ sessions = Table(
     Column("cost", Float),
     Column("summary", _Text),
     Column("error", _Text),
+    Column("failure", _Text),
     Column("last_offset", Integer, nullable=False, default=0),
     Column("cancel_mode", _Name(16)),
     Column("cancel_reason", _Text),

@@ -141,6 +141,15 @@ class Steps:
                 coming = StepRetry(step=at.step, attempt=attempt + 1, reason=reason, retry_after_ms=retry_after_ms)
                 ledger.append(key, coming, closes=model_scope(at.step), attempt=attempt + 1)
 
+    async def note_failure(self, at: StepRef, attempt: int, reason: str) -> None:
+        """The step cannot be made: keep the provider's words for the session's closing. Raises as `fence`.
+
+        They stand here and not in Temporal, which is told no content.
+        """
+        async with self.ledgers.open(at.session_id) as ledger:
+            fence(ledger, at, attempt)
+            ledger.changes["failure"] = reason
+
     async def start_thinking(self, at: StepRef, attempt: int) -> None:
         """The first piece of reasoning arrived; said once per step, whatever attempt. Raises as `fence`."""
         key = f"step/{at.step}/thinking"

@@ -207,7 +207,7 @@ def _ending_of(error: ActivityError) -> Ending:
         if cause.type in (SESSION_OVER, FENCED):
             raise _SomebodyElseWentOn from error
         if cause.type == PROVIDER_ERROR:
-            return Ending("providerError", cause.message, bool(cause.details and cause.details[0]))
+            return Ending("providerError", retryable=bool(cause.details and cause.details[0]))
         return Ending("internalError", f"A step failed: {cause.type}.", retryable=True)
     if isinstance(cause, CancelledError):
         raise asyncio.CancelledError from error

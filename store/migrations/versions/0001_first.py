@@ -97,6 +97,7 @@ def _sessions() -> None:
         sa.Column("cost", sa.Float(), nullable=True),
         sa.Column("summary", sa.Text(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("failure", sa.Text(), nullable=True),
         sa.Column("last_offset", sa.Integer(), nullable=False),
         sa.Column("cancel_mode", sa.String(length=16), nullable=True),
         sa.Column("cancel_reason", sa.Text(), nullable=True),
