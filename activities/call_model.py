@@ -94,8 +94,8 @@ class ModelCalls:
 
 
 class _Live:
-    """Tells fragments as they come. Where a reply reasons, all of it waits until the fact `thinking:start` is committed,
-    so that a reply which arrives faster than the store commits keeps its order."""
+    """Tells fragments as they come. Where a reply reasons, all of it waits until the fact `thinking:start` is
+    committed, so that a reply which arrives faster than the store commits keeps its order."""
 
     def __init__(self, store: Store, at: StepRef, attempt: int, *, shown: bool) -> None:
         self._store = store

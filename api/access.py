@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
@@ -26,7 +25,7 @@ def caller(request: Request) -> str:
     _check_origin(request)
     keys: tuple[ApiKey, ...] = request.app.state.parts.settings.api_keys
     if not keys:
-        if request.url.hostname not in LOOPBACK:
+        if _hostname(request) not in LOOPBACK:
             raise Problem(
                 403,
                 "HOST_NOT_ALLOWED",
@@ -52,6 +51,13 @@ def caller(request: Request) -> str:
 Caller = Annotated[str, Depends(caller)]
 
 
+def _hostname(request: Request) -> str | None:
+    try:
+        return request.url.hostname
+    except ValueError:  # a Host header that is no host at all
+        return None
+
+
 def _offered(request: Request) -> bytes | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
@@ -64,5 +70,5 @@ def _check_origin(request: Request) -> None:
     origin = request.headers.get("origin")
     if origin is None or request.method in _READS:
         return
-    if urlsplit(origin).netloc != request.headers.get("host"):
+    if not origin.partition("://")[2] or origin.partition("://")[2] != request.headers.get("host"):
         raise Problem(403, "FOREIGN_ORIGIN", "Requests from pages of another origin are refused.")

@@ -1,7 +1,7 @@
 """Beginning a session: check what only the server knows, store it, start its workflow (DESIGN §3.1).
 
-A crash or a Temporal that is away after the store's commit leaves the session `created`: the same Idempotency-Key or the
-reconciler starts it, and at its deadline it fails.
+A crash or a Temporal that is away after the store's commit leaves the session `created`: the same Idempotency-Key or
+the reconciler starts it, and at its deadline it fails.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fastapi import Depends, Header, Request
 
 from activities.tools import TOOLS
 from api.parts import Parts
-from api.problems import Problem
+from api.problems import Problem, invalid
 from session.models import card
 from session.resources import Session
 from session.start import StartFields
@@ -69,14 +69,9 @@ def check(fields: StartFields, model: str) -> None:
     known = card(model)
     if fields.temperature is not None:
         if not known.takes_temperature:
-            raise _invalid("temperature", f"{model} takes no temperature; leave it out or choose another model")
+            raise invalid("temperature", f"{model} takes no temperature; leave it out or choose another model")
         if fields.temperature > 1:
-            raise _invalid("temperature", "must be between 0 and 1 for this provider")
+            raise invalid("temperature", "must be between 0 and 1 for this provider")
     unknown = sorted(set(fields.allowed_tools or ()) - set(TOOLS))
     if unknown:
-        raise _invalid("allowedTools", f"there is no tool {', '.join(unknown)}; GET /api/chat/tools lists them")
-
-
-def _invalid(field: str, problem: str) -> Problem:
-    sentence = f"The request is not valid: {field}: {problem}"
-    return Problem(422, "INVALID", sentence, details=[{"field": field, "problem": problem}])
+        raise invalid("allowedTools", f"there is no tool {', '.join(unknown)}; GET /api/chat/tools lists them")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,9 +13,6 @@ MAX_BYTES = 4 << 20
 
 _TOO_LARGE = Problem(413, "BODY_TOO_LARGE", f"The body must be at most {MAX_BYTES} bytes.")
 _NOT_JSON = Problem(415, "UNSUPPORTED_MEDIA_TYPE", "Send JSON with the header 'Content-Type: application/json'.")
-
-
-class _TooLarge(Exception): ...
 
 
 class BodyRules:
@@ -40,7 +38,6 @@ class BodyRules:
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         seen = 0
-        begun = False
 
         async def counting() -> Message:
             nonlocal seen
@@ -48,17 +45,8 @@ class BodyRules:
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 if seen > MAX_BYTES:
-                    raise _TooLarge
+                    # Of this type, since the framework takes any other for a body that is no JSON.
+                    raise HTTPException(413, _TOO_LARGE.body["error"])
             return message
 
-        async def noting(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, counting, noting)
-        except _TooLarge:
-            if begun:
-                raise
-            await _TOO_LARGE.response()(scope, receive, send)
+        await self._app(scope, counting, send)

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Query, Request, Response, status
 from activities.tools import TOOLS
 from api.access import Caller
 from api.beginning import IdempotencyKey, begin, starter
-from api.parts import Parts, PartsOf
-from api.problems import Problem
+from api.description import ERRORS, STREAM
+from api.parts import PartsOf
+from api.problems import RETRY_AFTER_SECONDS, Problem
 from api.shapes import (
     ConversationAnswer,
     ConversationChange,
@@ -34,7 +35,7 @@ from store.conversations import Taken
 from store.rows import iso
 from store.sessions import Filters
 
-router = APIRouter(prefix="/api/chat", tags=["conversations"])
+router = APIRouter(prefix="/api/chat", tags=["conversations"], responses=ERRORS)
 _FAILED = {"TIMEOUT": 504, "PROVIDER_ERROR": 502, "CANCELLED": 409}
 
 
@@ -52,7 +53,9 @@ async def list_conversations(
 
 
 @router.post("/conversations", status_code=status.HTTP_201_CREATED)
-async def create(response: Response, parts: PartsOf, caller: Caller, body: NewConversation | None = None) -> ConversationAnswer:
+async def create(
+    response: Response, parts: PartsOf, caller: Caller, body: NewConversation | None = None
+) -> ConversationAnswer:
     """Make a conversation; the client may choose its id."""
     asked = body or NewConversation()
     try:
@@ -72,9 +75,7 @@ async def read(conversation_id: str, parts: PartsOf, caller: Caller) -> WholeCon
 
 
 @router.patch("/conversations/{conversation_id}")
-async def change(
-    conversation_id: str, body: ConversationChange, parts: PartsOf, caller: Caller
-) -> ConversationAnswer:
+async def change(conversation_id: str, body: ConversationChange, parts: PartsOf, caller: Caller) -> ConversationAnswer:
     """Change title and metadata; absent fields stay as they are."""
     changes: dict[str, Any] = {name: getattr(body, name) for name in body.model_fields_set}
     if changes.get("metadata", {}) is None:
@@ -107,7 +108,12 @@ async def export(conversation_id: str, response: Response, parts: PartsOf, calle
     )
 
 
-@router.post("/conversations/{conversation_id}/messages/agentic", response_model=None)
+@router.post(
+    "/conversations/{conversation_id}/messages/agentic",
+    response_model=None,
+    response_class=EventStream,
+    responses=STREAM,
+)
 async def agentic(
     conversation_id: str, body: StartFields, request: Request, parts: PartsOf, caller: Caller, key: IdempotencyKey
 ) -> EventStream:
@@ -134,6 +140,14 @@ async def message(
     session = await parts.store.sessions.get(started.session.id)
     if session.error is not None:
         raise _failure(session)
+    if session.message_id is None:
+        raise Problem(
+            503,
+            "STILL_RUNNING",
+            "The server stops; the reply goes on. Ask again with the same Idempotency-Key, or follow the session.",
+            headers={"Retry-After": RETRY_AFTER_SECONDS},
+            sessionId=session.id,
+        )
     answered = await parts.store.conversations.message(row["message_id"])
     return PlainReply(
         user_message=await parts.store.conversations.message(row["user_message_id"]),

@@ -29,7 +29,7 @@ POLL_AFTER_BUS_SECONDS = 5.0
 
 @dataclass(eq=False, slots=True)
 class Reader:
-    """One reader's mailbox."""
+    """One reader's mailbox, bounded: what a dropped reader has not taken is let go, it will ask the store for it."""
 
     frames: deque[Frame] = field(default_factory=deque)
     size: int = 0
@@ -39,11 +39,24 @@ class Reader:
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, frames: list[Frame], over: bool) -> None:
+        if self.dropped:
+            return
         self.frames.extend(frames)
         self.size += sum(len(frame.text) for frame in frames)
         self.behind = self.behind or over
-        self.dropped = self.dropped or len(self.frames) > READER_FRAMES or self.size > READER_BYTES
+        if len(self.frames) > READER_FRAMES or self.size > READER_BYTES:
+            self.drop()
         self.news.set()
+
+    def drop(self) -> None:
+        """End this reader's stream; it resumes from its last id."""
+        self.dropped = True
+        self.frames.clear()
+        self.size = 0
+        self.news.set()
+
+    def is_dropped(self) -> bool:
+        return self.dropped
 
     def stir(self) -> None:
         self.behind = True
@@ -96,8 +109,7 @@ class Feed:
 
     def drop_readers(self) -> None:
         for reader in self._readers:
-            reader.dropped = True
-            reader.news.set()
+            reader.drop()
 
     def _hear(self, frames: list[Frame], over: bool) -> None:
         self._heard = asyncio.get_running_loop().time()
@@ -139,6 +151,7 @@ class Feeds:
         self._feeds: dict[str, Feed] = {}
         self.overdue: Callable[[str], Awaitable[None]] = _nothing
         self.readers = 0
+        self._closed = False
 
     async def read(self, session_id: str, after: Position) -> AsyncIterator[list[Frame]]:
         """Everything after a position, in order, each once, until the session's last fact (or the reader is dropped).
@@ -146,7 +159,7 @@ class Feeds:
         The caller has checked that the session exists and that `after` is not beyond its last fact.
         """
         feed = self._feeds.setdefault(session_id, Feed(self._store, session_id, self._tell_overdue))
-        reader = Reader()
+        reader = Reader(dropped=self._closed)
         kept = feed.join(reader)
         self.readers += 1
         try:
@@ -159,7 +172,8 @@ class Feeds:
                 del self._feeds[session_id]
 
     def close(self) -> None:
-        """End all streams cleanly, so that their clients reconnect elsewhere (CONTRACT §3)."""
+        """End all streams cleanly, also those that come after, so that their clients reconnect elsewhere."""
+        self._closed = True
         for feed in self._feeds.values():
             feed.drop_readers()
 
@@ -171,12 +185,16 @@ class Feeds:
     ) -> AsyncIterator[list[Frame]]:
         at, live = after, kept
         while True:
+            if reader.is_dropped():
+                return
             if reader.behind:
                 reader.behind = False
                 head = await self._store.facts.head(session_id)
                 async for batch in self._catch_up(session_id, at, live):
                     yield batch
                     at = batch[-1].at
+                    if reader.is_dropped():
+                        return
                 live = []
                 if head.over and at.offset >= head.last:
                     return
@@ -184,12 +202,10 @@ class Feeds:
             if ready:
                 yield ready
                 at = ready[-1].at
-            if reader.dropped:
-                return
             if rest:
                 live = [frame for frame in rest if frame.at.n]
                 reader.behind = True
-            elif not reader.behind:
+            elif not reader.behind and not reader.is_dropped():
                 await reader.news.wait()
 
     async def _catch_up(self, session_id: str, at: Position, deltas: list[Frame]) -> AsyncIterator[list[Frame]]:

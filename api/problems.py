@@ -1,10 +1,10 @@
 """Errors as the API tells them (CONTRACT §6): `{"error", "code", "details"?}`, a sentence that says what to change.
 
-    Problem                          raised by routes, carries its own status and code
-    RequestValidationError           422 (400 where the body is no JSON), names the fields, never echoes values
-    NotFound 404 · Conflict 409 · KeyReused 422 · BadCursor 400
-    StoreUnavailable, TemporalAway   503 + Retry-After: nothing was lost
-    anything else                    500 INTERNAL, logged, without a trace
+Problem                          raised by routes, carries its own status and code
+RequestValidationError           422 (400 where the body is no JSON), names the fields, never echoes values
+NotFound 404 · Conflict 409 · KeyReused 422 · BadCursor 400
+StoreUnavailable, TemporalAway   503 + Retry-After: nothing was lost
+anything else                    500 INTERNAL, logged, without a trace
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from api.temporal import TemporalAway
+from session.model import storable
 from store import StoreUnavailable
 from store.cursor import BadCursor
 from store.ledger import NotFound, SessionOver
@@ -26,7 +27,9 @@ from store.starting import Conflict, KeyReused
 
 logger = logging.getLogger("perdure.api")
 RETRY_AFTER_SECONDS = "2"
-_CODES = {400: "BAD_REQUEST", 401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+_CODES = {400: "BAD_REQUEST", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE"}
+MAX_FIELDS = 20
+MAX_NAME_CHARS = 200
 
 
 class Problem(Exception):
@@ -86,6 +89,13 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
     return Problem(400, "BAD_CURSOR", "The cursor is not one that this API gave out.").response()
 
 
+def invalid(field: str, problem: str) -> Problem:
+    """A request whose field cannot be accepted, in the shape of every 422."""
+    return Problem(
+        422, "INVALID", f"The request is not valid: {field}: {problem}", details=[{"field": field, "problem": problem}]
+    )
+
+
 def session_active(session_id: str) -> Problem:
     """One active session per conversation (CONTRACT §2)."""
     sentence = f"The session {session_id} is not over yet; wait for its end or cancel it."
@@ -115,14 +125,14 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     errors = error.errors()
     if any(one["type"] == "json_invalid" for one in errors):
         return Problem(400, "MALFORMED_JSON", "The body is not valid JSON.").response()
-    fields = [{"field": _place(one["loc"]), "problem": _sentence(one)} for one in errors]
+    fields = [{"field": _place(one["loc"]), "problem": _sentence(one)} for one in errors[:MAX_FIELDS]]
     told = "; ".join(f"{field['field']}: {field['problem']}" for field in fields[:5])
     return Problem(422, "INVALID", f"The request is not valid: {told}", details=fields).response()
 
 
 def _place(location: Sequence[Any]) -> str:
-    parts = [str(part) for part in location if part not in ("body", "query", "path", "header")]
-    return ".".join(parts) or "body"
+    """The field's name below `body`, `query` or `header`. It may be the client's own word: cut, and made storable."""
+    return storable(".".join(str(part) for part in location[1:]))[:MAX_NAME_CHARS] or "body"
 
 
 def _sentence(one: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,15 +62,26 @@ class Reconciler:
         if not rows:
             return
         now = self._store.database.clock()
-        ended = set(await self._temporal.ended_badly(datetime.fromtimestamp(now / 1000 - LOOK_BACK_SECONDS, UTC)))
+        try:
+            ended = set(await self._temporal.ended_badly(datetime.fromtimestamp(now / 1000 - LOOK_BACK_SECONDS, UTC)))
+        except TemporalAway:
+            await self._close_late(rows, now)
+            raise
         for row in rows:
             known = self._looked_at.setdefault(row["id"], now)
             stale = now - known > LOOK_AGAIN_MS
-            if row["status"] == "created" or row["cancel_ms"] or row["deadline_ms"] < now or row["id"] in ended or stale:
+            is_ill = row["status"] == "created" or row["cancel_ms"] or row["deadline_ms"] < now or row["id"] in ended
+            if is_ill or stale:
                 self._looked_at[row["id"]] = now
                 await self._look_after(row)
         unfinished = {row["id"] for row in rows}
         self._looked_at = {session: at for session, at in self._looked_at.items() if session in unfinished}
+
+    async def _close_late(self, rows: Sequence[Mapping[str, Any]], now: int) -> None:
+        """Without Temporal: what is past its limit ends all the same; its workflow ends by its own time-out."""
+        for row in rows:
+            if now - row["deadline_ms"] > GRACE_MS:
+                await self._close(row, Ending("timeout"))
 
     async def look_at(self, session_id: str) -> None:
         """Look after one session now; silent when the store or Temporal is away."""

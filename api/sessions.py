@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response, status
@@ -12,8 +12,9 @@ from pydantic import AwareDatetime
 from activities.asking import opening_messages, turn_messages
 from api.access import Caller
 from api.beginning import IdempotencyKey, begin, launch, starter
+from api.description import ERRORS, STREAM_OR_PAGE
 from api.parts import Parts, PartsOf
-from api.problems import Problem
+from api.problems import Problem, invalid
 from api.shapes import (
     CancelAnswer,
     CancelBody,
@@ -34,7 +35,7 @@ from session.wire import CancelRequest
 from store.rows import iso
 from store.sessions import Filters
 
-router = APIRouter(prefix="/api/sessions", tags=["sessions"])
+router = APIRouter(prefix="/api/sessions", tags=["sessions"], responses=ERRORS)
 PAGE = 1000
 
 
@@ -80,12 +81,12 @@ def _statuses(text: str | None) -> tuple[str, ...]:
     asked = tuple(part.strip() for part in text.split(",")) if text else ()
     for one in asked:
         if one not in known:
-            raise Problem(422, "INVALID", f"status: {one!r} is none of {', '.join(known)}")
+            raise invalid("status", f"must be one or several of {', '.join(known)}")
     return asked
 
 
 def _unix_ms(at: datetime | None) -> int | None:
-    return None if at is None else round(at.astimezone(UTC).timestamp() * 1000)
+    return None if at is None else round(at.timestamp() * 1000)
 
 
 @router.get("/{session_id}")
@@ -114,7 +115,7 @@ async def _progress(parts: Parts, session: Session, attempt: int) -> SessionProg
     )
 
 
-@router.get("/{session_id}/events", response_model=None)
+@router.get("/{session_id}/events", response_model=None, responses=STREAM_OR_PAGE)
 async def events(
     session_id: str,
     parts: PartsOf,
@@ -147,9 +148,7 @@ def _position(asked: str | None, last: int) -> Position:
     try:
         at = Position.parse(asked.strip())
     except ValueError:
-        raise Problem(
-            400, "BAD_EVENT_ID", "An event id is a number such as 12, or 12.3 for a live fragment."
-        ) from None
+        raise Problem(400, "BAD_EVENT_ID", "An event id is a number such as 12, or 12.3 for a live fragment.") from None
     if at.offset > last:
         raise Problem(400, "BAD_EVENT_ID", f"The event id {asked} is beyond the session's last event, {last}.")
     return at

@@ -4,13 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from session.model import Published, Text
+from session.model import Metadata, Published, Text
 from session.resources import Conversation, Message, Session
 from session.start import ConversationId
 from session.vocabulary import MAX_CONTENT_CHARS, CancelMode, Effect, SecurityLevel
 
 Title = Annotated[Text, StringConstraints(max_length=500)]
-Metadata = Annotated[dict[Text, Any], Field(max_length=16)]
 
 
 class SessionAnswer(Published):
@@ -129,5 +128,3 @@ class ToolInfo(Published):
 
 class ToolList(Published):
     tools: list[ToolInfo]
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -11,7 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from api.feed import Feeds
 from session.live import Frame, Position
+from store import StoreUnavailable
 
+logger = logging.getLogger("perdure.api")
 HEARTBEAT_SECONDS = 15
 RETRY_MS = 1000
 SEND_TIMEOUT_SECONDS = 60
@@ -20,6 +23,8 @@ SEND_TIMEOUT_SECONDS = 60
 
 class EventStream(EventSourceResponse):
     """One reader's stream. Closing it, by whichever side, changes nothing for the session."""
+
+    media_type = "text/event-stream"
 
     def __init__(self, feeds: Feeds, session_id: str, after: Position, headers: dict[str, str] | None = None) -> None:
         super().__init__(
@@ -39,10 +44,14 @@ class EventStream(EventSourceResponse):
 
 
 async def _chunks(feeds: Feeds, session_id: str, after: Position) -> AsyncIterator[bytes]:
+    """The stream's bytes. Where the store goes away in the middle it ends cleanly, and the client comes back."""
     yield f"retry: {RETRY_MS}\n\n".encode()
-    async with aclosing(feeds.read(session_id, after)) as batches:  # type: ignore[type-var]
-        async for batch in batches:
-            yield "".join(map(_frame, batch)).encode()
+    try:
+        async with aclosing(feeds.read(session_id, after)) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                yield "".join(map(_frame, batch)).encode()
+    except StoreUnavailable as error:
+        logger.warning("a stream of %s ended early: %s", session_id, error)
 
 
 def _frame(frame: Frame) -> str:

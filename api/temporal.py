@@ -1,4 +1,4 @@
-"""The API's side of Temporal: start a session's workflow, signal its cancel, ask for its progress, look how it ended."""
+"""The API's side of Temporal: start a session's workflow, signal its cancel, ask for progress, look how it ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryRejectedError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -89,9 +89,10 @@ class Temporal:
         """Where the workflow stands; None when it cannot say in time (no worker, over, Temporal away)."""
         handle = self.client.get_workflow_handle(session_id)
         try:
-            return await handle.query(PROGRESS_QUERY, result_type=Progress, rpc_timeout=PROGRESS_TIMEOUT)
-        except (RPCError, WorkflowQueryRejectedError):
+            told: Progress = await handle.query(PROGRESS_QUERY, result_type=Progress, rpc_timeout=PROGRESS_TIMEOUT)
+        except (RPCError, WorkflowQueryRejectedError, WorkflowQueryFailedError):
             return None
+        return told
 
     async def fate(self, session_id: str) -> Fate:
         """How the workflow stands in Temporal."""
@@ -159,9 +160,7 @@ async def register_search_attributes(client: Client) -> bool:
         missing = [name for name in SEARCH_ATTRIBUTES if name not in known.custom_attributes]
         if missing:
             keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-            request = AddSearchAttributesRequest(
-                namespace=namespace, search_attributes=dict.fromkeys(missing, keyword)
-            )
+            request = AddSearchAttributesRequest(namespace=namespace, search_attributes=dict.fromkeys(missing, keyword))
             await operator.add_search_attributes(request, timeout=RPC_TIMEOUT)
     except RPCError as error:
         if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
