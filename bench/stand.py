@@ -1,0 +1,117 @@
+"""The stand: scripted model, service and bare loop, ready to be measured, and the ways to run a session on either."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import scripts
+from bench.bare import BareLoop, bare_loop
+from bench.processes import PERDURE, Running, scratch, scripted_model, serving
+from bench.wire import Frame, Stream, ask, sent
+
+_STAMP = re.compile(rb'"delta":"(\d{19})\|')
+
+
+class WentWrong(Exception):
+    """A session of the benchmark did not end as it should: its figures would mean nothing."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a script: how long it took, when its first text came, how late each stamped delta was (ms)."""
+
+    total_ms: float
+    first_ms: float
+    lags_ms: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Stand:
+    """What the parts measure on. `quick` asks for as few rounds as show that it works."""
+
+    model: Running
+    service: Running
+    bare: BareLoop
+    data_dir: Path
+    quick: bool = False
+
+    @property
+    def workspaces(self) -> Path:
+        return self.data_dir / "workspaces"
+
+    def rounds(self, usual: int) -> int:
+        return 2 if self.quick else usual
+
+    async def forget_requests(self) -> None:
+        """Empty the scripted model's log, so that it does not grow over the run."""
+        await ask(self.model.url, "DELETE", "/_fake/requests")
+
+
+@asynccontextmanager
+async def stand(*, quick: bool = False, perdure: Sequence[str] = PERDURE) -> AsyncIterator[Stand]:
+    """Everything started; all of it is stopped and removed at the end. Raises StartFailed."""
+    with scratch() as data_dir:
+        workspace = scripts.prepare(data_dir / "workspaces")
+        async with (
+            scripted_model(data_dir) as model,
+            serving(model.url, data_dir, perdure) as service,
+            bare_loop(model.url, workspace) as bare,
+        ):
+            made = Stand(model, service, bare, data_dir, quick)
+            for _ in range(2):
+                await run_bare(bare, scripts.steps(3))
+                await run_session(service.url, scripts.steps(3))
+            yield made
+
+
+async def run_bare(bare: BareLoop, content: str) -> Run:
+    """Play a message in the bare loop."""
+    heard: list[tuple[int, str]] = []
+    begun = time.time_ns()
+    await bare.run(content, lambda text: heard.append((time.time_ns(), text)))
+    ended = time.time_ns()
+    lags = [(at - int(text[:19])) / 1e6 for at, text in heard if text[:19].isdigit() and text[19:] == "|"]
+    return Run((ended - begun) / 1e6, (heard[0][0] - begun) / 1e6 if heard else 0.0, lags)
+
+
+@asynccontextmanager
+async def session(url: str, content: str, **fields: Any) -> AsyncIterator[Stream]:
+    """Start a session in a conversation of its own, which is made before the clock starts, and hold its stream."""
+    conversation = (await ask(url, "POST", "/api/chat/conversations", {}))["conversation"]["id"]
+    body = {"content": content, "workspace": scripts.FOLDER, "maxSteps": 200, **fields}
+    async with sent(url, "POST", f"/api/chat/conversations/{conversation}/messages/agentic", body) as stream:
+        yield stream
+
+
+async def run_session(url: str, content: str, **fields: Any) -> Run:
+    """Play a message as a session, watched by its client. Raises WentWrong unless it completes."""
+    async with session(url, content, **fields) as stream:
+        await stream.whole()
+    if not any(frame.is_a("complete") for frame in stream.frames[-3:]):
+        raise WentWrong(f"a session did not complete: {stream.frames[-1].data[:500]!r}")
+    texts = [frame for frame in stream.frames if frame.is_a("content:delta")]
+    total = (stream.ended_ns - stream.begun_ns) / 1e6
+    first = (texts[0].at_ns - stream.begun_ns) / 1e6 if texts else 0.0
+    return Run(total, first, lags_of(texts))
+
+
+def lags_of(texts: list[Frame]) -> list[float]:
+    """Milliseconds from the model's write of a stamped delta to its arrival."""
+    return [(frame.at_ns - int(stamp[1])) / 1e6 for frame in texts if (stamp := _STAMP.search(frame.data))]
+
+
+async def crowd(play: Callable[[], Awaitable[Run]], sessions: int, at_once: int) -> list[Run]:
+    """Play so many sessions, so many at once, each begun when another ends."""
+    left = iter(range(sessions))
+
+    async def player() -> list[Run]:
+        return [await play() for _ in left]
+
+    return [run for runs in await asyncio.gather(*(player() for _ in range(at_once))) for run in runs]
