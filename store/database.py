@@ -143,13 +143,6 @@ def _sqlite(url: URL, busy_timeout: float) -> AsyncEngine:
 
     engine = create_async_engine(url, async_creator=connect, pool_size=4, max_overflow=4)
 
-    @event.listens_for(engine.sync_engine, "connect")
-    def set_pragmas(connection: Any, record: object) -> None:
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         if connection.get_execution_options().get("perdure_write"):

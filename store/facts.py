@@ -18,11 +18,15 @@ LAST_OFFSET = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How far a session's stream has come: the last fact's offset, and whether nothing will follow it."""
+    """How far a session's stream has come: the last fact's offset, and whether nothing will follow it.
+
+    `cancelled`: somebody asked to end the session, so its end is near.
+    """
 
     last: int
     over: bool
     deadline_ms: int
+    cancelled: bool = False
 
 
 class Facts:
@@ -42,9 +46,9 @@ class Facts:
 
     async def head(self, session_id: str) -> Head:
         """Raises NotFound."""
-        columns = (sessions.c.last_offset, sessions.c.status, sessions.c.deadline_ms)
+        columns = (sessions.c.last_offset, sessions.c.status, sessions.c.deadline_ms, sessions.c.cancel_ms)
         async with self.database.read() as connection:
             row = (await connection.execute(select(*columns).where(sessions.c.id == session_id))).first()
         if row is None:
             raise NotFound(f"no session {session_id}")
-        return Head(row.last_offset, is_terminal(row.status), row.deadline_ms)
+        return Head(row.last_offset, is_terminal(row.status), row.deadline_ms, row.cancel_ms is not None)

@@ -4,7 +4,9 @@ at once wait for each other, and a crash half-way leaves the schema as it was.""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
@@ -13,10 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 ADVISORY_LOCK = 0x50455244  # "PERD"
 
+# Alembic keeps what it works on in module globals, so inside a process migrations take turns as well.
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
 
 async def migrate(engine: AsyncEngine) -> None:
     """Bring the schema to the newest revision; a no-op when it is there."""
-    async with engine.begin() as connection:
+    turn = _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    async with turn, engine.begin() as connection:
         await connection.run_sync(_upgrade)
 
 

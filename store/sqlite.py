@@ -8,7 +8,9 @@ ended. Given to the engine as `async_creator`; everything else (the thread, its 
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import time
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -41,15 +43,52 @@ def _run(connection: sqlite3.Connection, begin: str, many: bool, sql: str, param
         cursor.close()
 
 
+def _open(path: str, busy_timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
+    try:
+        _write_ahead(connection, time.monotonic() + busy_timeout)
+        for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _write_ahead(connection: sqlite3.Connection, until: float) -> None:
+    """Set WAL mode. Where several open a new file at once, SQLite refuses without waiting: the wait is here."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
 class SqliteConnection(aiosqlite.Connection):
     """A connection in manual transaction mode: only what is executed begins a transaction."""
 
     def __init__(self, path: str, busy_timeout: float) -> None:
         """`busy_timeout`: seconds that a statement waits for another connection's lock before it fails."""
-        super().__init__(lambda: sqlite3.connect(path, timeout=busy_timeout, isolation_level=None), iter_chunk_size=64)
+        super().__init__(lambda: _open(path, busy_timeout), iter_chunk_size=64)
         self._thread.daemon = True  # as SQLAlchemy does: a connection left open must not hold up the exit
         self._begin = ""
         self._settled = True
+        self._stopped: asyncio.Future[Any] | None = None
+
+    async def _connect(self) -> aiosqlite.Connection:
+        try:
+            return await super()._connect()
+        except Exception:  # aiosqlite has told its thread to stop, and would leave it to answer a loop that is gone
+            if self._stopped is not None:
+                await self._stopped
+            raise
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        self._stopped = super().stop()
+        return self._stopped
 
     def cursor(self) -> Any:
         return _Cursor(self)

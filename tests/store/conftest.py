@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -27,6 +29,22 @@ settings.register_profile("perdure", deadline=None, database=None)
 settings.load_profile("perdure")
 
 
+GUARD = """
+import os, pathlib, shutil, signal, sys, time
+sys.stdin.read()
+folder = pathlib.Path(sys.argv[1])
+try:
+    pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGINT)
+    while (folder / "data" / "postmaster.pid").exists():
+        time.sleep(0.05)
+except OSError:
+    pass
+shutil.rmtree(folder, ignore_errors=True)
+"""
+"""Outlives a test run that is killed: when the run is gone, so are its server and folder."""
+
+
 class PostgreSQL:
     """One server, with a migrated template from which each test gets its own database in a few milliseconds."""
 
@@ -40,6 +58,9 @@ class PostgreSQL:
                 del os.environ["XDG_RUNTIME_DIR"]
             else:
                 os.environ["XDG_RUNTIME_DIR"] = before
+        self._guard = subprocess.Popen(
+            [sys.executable, "-c", GUARD, str(folder)], stdin=subprocess.PIPE, start_new_session=True
+        )
         self._server: Any = get_server(folder / "data", cleanup_mode="delete")
         self._made = 0
 
@@ -54,6 +75,7 @@ class PostgreSQL:
 
     def remove(self) -> None:
         self._server.cleanup()
+        self._guard.communicate()
 
     async def run(self, sql: str) -> None:
         connection = await asyncpg.connect(self._server.get_uri())
@@ -74,6 +96,10 @@ class PostgreSQL:
         await self.run(f"CREATE DATABASE {name} TEMPLATE {'migrated' if migrated else 'template0'}")
         return name
 
+    async def cut_off(self, name: str) -> None:
+        """End all connections to a database."""
+        await self.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+
     async def drop(self, name: str) -> None:
         await self.run(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -86,7 +112,7 @@ def postgres() -> Iterator[PostgreSQL]:
         yield server
         server.remove()
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,0 +1,74 @@
+"""Claims about migrations: applied at start, by any number of processes at once, and equal to the tables in code."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect
+
+from store import open_database
+from store.schema import metadata
+
+ROOT = Path(__file__).parents[2]
+OPEN = """
+import asyncio, sys
+from store import open_database
+
+async def main() -> None:
+    sys.stdin.readline()
+    database = await open_database(sys.argv[1])
+    await database.close()
+
+print("ready", flush=True)
+asyncio.run(main())
+"""
+
+
+async def test_an_empty_database_gets_the_tables_and_an_open_one_keeps_its_rows(empty_url: str) -> None:
+    for _ in range(2):
+        database = await open_database(empty_url)
+        async with database.engine.connect() as connection:
+            assert set(metadata.tables) < set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+        await database.close()
+
+
+async def test_the_migrated_schema_is_the_one_in_code(empty_url: str) -> None:
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "target_metadata": metadata, "compare_server_default": True}
+        )
+        return list(compare_metadata(context, metadata))
+
+    database = await open_database(empty_url)
+    async with database.engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await database.close()
+
+
+async def test_processes_that_start_at_once_on_a_new_database_all_succeed(empty_url: str) -> None:
+    started = [
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            OPEN,
+            empty_url,
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        for _ in range(4)
+    ]
+    for process in started:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+    ended = await asyncio.gather(*(process.communicate(b"go\n") for process in started))
+    assert [(process.returncode, said[1]) for process, said in zip(started, ended, strict=True)] == [(0, b"")] * 4
+
+
+async def test_openings_in_one_process_at_once_all_succeed(empty_url: str) -> None:
+    databases = await asyncio.gather(*(open_database(empty_url) for _ in range(4)))
+    for database in databases:
+        await database.close()
