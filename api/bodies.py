@@ -1,8 +1,14 @@
-"""Rules for request bodies, before anything is read into memory: at most 4 MiB, and JSON says so (CONTRACT §6)."""
+"""Rules for request bodies: at most 4 MiB and declared as JSON before anything is read; then strictly JSON."""
 
 from __future__ import annotations
 
-from fastapi import HTTPException
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.routing import APIRoute
+from pydantic_core import from_json
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,3 +56,25 @@ class BodyRules:
             return message
 
         await self._app(scope, counting, send)
+
+
+class _StrictRequest(Request):
+    async def json(self) -> Any:
+        body = await self.body()
+        try:
+            return from_json(body, allow_inf_nan=False)
+        except ValueError as error:
+            raise json.JSONDecodeError(str(error)[:200], "", 0) from None
+
+
+class StrictRoute(APIRoute):
+    """A route that reads JSON as RFC 8259 has it. Python's own parser also takes NaN and half surrogate pairs, which
+    could never be sent again, and numbers and nesting without end, which would fail somewhere behind it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def strictly(request: Request) -> Response:
+            return await handle(_StrictRequest(request.scope, request.receive))
+
+        return strictly

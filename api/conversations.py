@@ -9,10 +9,12 @@ from fastapi import APIRouter, Query, Request, Response, status
 from activities.tools import TOOLS
 from api.access import Caller
 from api.beginning import IdempotencyKey, begin, starter
+from api.bodies import StrictRoute
 from api.description import ERRORS, STREAM
 from api.parts import PartsOf
 from api.problems import RETRY_AFTER_SECONDS, Problem
 from api.shapes import (
+    AgenticBody,
     ConversationAnswer,
     ConversationChange,
     ConversationList,
@@ -35,7 +37,7 @@ from store.conversations import Taken
 from store.rows import iso
 from store.sessions import Filters
 
-router = APIRouter(prefix="/api/chat", tags=["conversations"], responses=ERRORS)
+router = APIRouter(prefix="/api/chat", tags=["conversations"], responses=ERRORS, route_class=StrictRoute)
 _FAILED = {"TIMEOUT": 504, "PROVIDER_ERROR": 502, "CANCELLED": 409}
 
 
@@ -115,7 +117,7 @@ async def export(conversation_id: str, response: Response, parts: PartsOf, calle
     responses=STREAM,
 )
 async def agentic(
-    conversation_id: str, body: StartFields, request: Request, parts: PartsOf, caller: Caller, key: IdempotencyKey
+    conversation_id: str, body: AgenticBody, request: Request, parts: PartsOf, caller: Caller, key: IdempotencyKey
 ) -> EventStream:
     """Save the user message, start a session, answer with its event stream; the same key attaches to it again."""
     who = starter(request, caller, key, body.model_dump(mode="json", exclude_unset=True))

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime
 from activities.asking import opening_messages, turn_messages
 from api.access import Caller
 from api.beginning import IdempotencyKey, begin, launch, starter
+from api.bodies import StrictRoute
 from api.description import ERRORS, STREAM_OR_PAGE
 from api.parts import Parts, PartsOf
 from api.problems import Problem, invalid
@@ -22,26 +23,26 @@ from api.shapes import (
     RetryAnswer,
     SessionAnswer,
     SessionList,
+    StartBody,
     TranscriptAnswer,
     TranscriptStep,
 )
 from api.stream import EventStream
 from session.live import Position
 from session.resources import Session, SessionProgress
-from session.start import StartSession
 from session.status import is_terminal
 from session.vocabulary import SessionStatus
 from session.wire import CancelRequest
 from store.rows import iso
 from store.sessions import Filters
 
-router = APIRouter(prefix="/api/sessions", tags=["sessions"], responses=ERRORS)
+router = APIRouter(prefix="/api/sessions", tags=["sessions"], responses=ERRORS, route_class=StrictRoute)
 PAGE = 1000
 
 
 @router.post("", status_code=status.HTTP_202_ACCEPTED)
 async def start(
-    body: StartSession, request: Request, response: Response, parts: PartsOf, caller: Caller, key: IdempotencyKey
+    body: StartBody, request: Request, response: Response, parts: PartsOf, caller: Caller, key: IdempotencyKey
 ) -> SessionAnswer:
     """Start a session without holding a stream; follow it at its `events`."""
     who = starter(request, caller, key, body.model_dump(mode="json", exclude_unset=True))

@@ -2,14 +2,30 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from session.model import Metadata, Published, Text
 from session.resources import Conversation, Message, Session
-from session.start import ConversationId
+from session.start import ConversationId, StartFields, StartSession
 from session.vocabulary import MAX_CONTENT_CHARS, CancelMode, Effect, SecurityLevel
 
 Title = Annotated[Text, StringConstraints(max_length=500)]
+
+
+_AS_PUBLISHED = ConfigDict(validate_by_name=False, validate_by_alias=True)
+"""For bodies: a field is known by its published name alone; Python's spelling of it is an unknown field."""
+
+
+class AgenticBody(StartFields):
+    """Body of `POST …/messages/agentic`."""
+
+    model_config = _AS_PUBLISHED
+
+
+class StartBody(StartSession):
+    """Body of `POST /api/sessions`."""
+
+    model_config = _AS_PUBLISHED
 
 
 class SessionAnswer(Published):
@@ -27,6 +43,7 @@ class SessionList(Published):
 
 
 class CancelBody(Published):
+    model_config = _AS_PUBLISHED
     reason: Annotated[Text, StringConstraints(max_length=1000)] | None = None
     mode: CancelMode = "now"
 
@@ -58,6 +75,7 @@ class TranscriptAnswer(Published):
 
 
 class NewConversation(Published):
+    model_config = _AS_PUBLISHED
     id: ConversationId | None = None
     title: Title | None = None
     preset_id: Annotated[Text, StringConstraints(max_length=128)] | None = None
@@ -65,6 +83,7 @@ class NewConversation(Published):
 
 
 class ConversationChange(Published):
+    model_config = _AS_PUBLISHED
     title: Title | None = None
     metadata: Metadata | None = None
 
@@ -92,6 +111,7 @@ class Export(Published):
 
 
 class PlainMessage(Published):
+    model_config = _AS_PUBLISHED
     content: Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CONTENT_CHARS)]
     model: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None

@@ -1,5 +1,6 @@
 """The shape shared by everything that is published as JSON: camelCase, frozen, unknown fields refused."""
 
+import json
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -32,9 +33,10 @@ Text = Annotated[str, AfterValidator(_is_storable)]
 
 def _is_json(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        to_json(value, inf_nan_mode="strings")
+        to_json(value)
+        json.dumps(value, allow_nan=False)
     except ValueError as error:
-        raise ValueError("must be JSON that can be sent again: text without lone surrogates") from error
+        raise ValueError("must be JSON that can be sent again: no lone surrogates, no infinite numbers") from error
     return value
 
 
