@@ -1,4 +1,4 @@
-"""`python -m tests.survival.kill --target worker --seed 1 --kills 20`: kill for real, check each promise, print a table."""
+"""`python -m tests.survival.kill --target worker --seed 1 --kills 20`: kill, check each promise, print a table."""
 
 from __future__ import annotations
 
