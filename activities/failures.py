@@ -62,7 +62,10 @@ def lost() -> ApplicationError:
 
 
 async def _beat() -> None:
-    """Heartbeats tell Temporal that the worker lives; Temporal's own cancel comes back with them."""
+    """Heartbeats tell Temporal that the worker lives; Temporal's own cancel comes back with them.
+
+    The first comes after a second: most tool calls are over by then, and each heartbeat is a request.
+    """
     while True:
-        activity.heartbeat()
         await asyncio.sleep(HEARTBEAT_SECONDS)
+        activity.heartbeat()
