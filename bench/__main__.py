@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -66,8 +67,12 @@ def main() -> None:
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     busy = os.getloadavg()[0]
     console.print(f"{machine}, load average {busy:.1f} before the run")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        figures = runner.run(measure(options.parts or list(PARTS), quick=options.quick, console=console))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it is stopped in order, as by Ctrl-C
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            figures = runner.run(measure(options.parts or list(PARTS), quick=options.quick, console=console))
+    except KeyboardInterrupt:
+        sys.exit(130)
     show(console, figures)
     if options.json:
         told = {"machine": machine, "loadBefore": busy, "figures": [one.as_json() for one in figures]}

@@ -20,6 +20,8 @@ import psutil
 
 ROOT: Final = Path(__file__).parents[1]
 PERDURE: Final = (sys.executable, "-m", "cli.main")
+_WITH_US: Final = (sys.executable, "-I", "-S", str(ROOT / "cli" / "with_parent.py"))
+"""However this process ends, what it started ends too."""
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 _URL = re.compile(rb"http://[\w.\[\]:]+")
@@ -67,6 +69,9 @@ async def started(
     """
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
+            *_WITH_US,
+            str(os.getpid()),
+            "--",
             *command,
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
