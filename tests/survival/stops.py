@@ -34,12 +34,12 @@ class Stopping:
         return max(self.to_terminal + self.to_stream_closed + self.to_last_child_gone)
 
 
-async def measure(topology: Topology, kind: str, runs: int) -> Stopping:
-    """Stop so many sessions, one after another, each with promises checked at its end."""
+async def measure(topology: Topology, kind: str, runs: int, *, together: int = 1) -> Stopping:
+    """Stop so many sessions, `together` at a time, each with promises checked at its end."""
     found = Stopping(kind)
-    for _ in range(runs):
+    for _ in range(0, runs, together):
         async with asyncio.timeout(30):
-            await _stop_one(topology, found)
+            await asyncio.gather(*(_stop_one(topology, found) for _ in range(together)))
     return found
 
 
