@@ -105,7 +105,7 @@ async def test_lists_are_newest_first_and_page_without_gaps_or_repeats(
     pages: list[str] = []
     cursor: str | None = None
     for _ in range(3):
-        start_at = {"cursor": cursor} if cursor else {}
+        start_at: Json = {"cursor": cursor} if cursor else {}
         answer = await get(http, "/api/sessions", headers=None, limit=2, **start_at)
         assert set(answer) == {"sessions", "nextCursor"}
         pages += [one["id"] for one in answer["sessions"]]
