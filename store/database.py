@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
 from sqlalchemy import URL, Connection, Select, event, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -89,8 +88,6 @@ class Database:
 _FAILURES: Final = (
     DBAPIError,
     PoolTimeout,  # every connection is in use
-    asyncpg.PostgresError,  # while connecting, SQLAlchemy lets the driver's own errors through
-    asyncpg.InterfaceError,
     OSError,
     EOFError,
     TimeoutError,

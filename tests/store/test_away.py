@@ -10,10 +10,12 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from session.wire import Ending
-from store import Store, StoreUnavailable, open_database
+from store import Database, Store, StoreUnavailable, open_database
 from store.bus import InProcessBus
+from store.sqlite import SqliteConnection
 from tests.store.acting import begin_session, new_session, reply, step, types
 from tests.store.conftest import PostgreSQL
 
@@ -188,6 +190,23 @@ async def test_a_connection_that_the_server_ends_in_a_transaction_takes_it_along
     assert (await store.sessions.get(session.id)).step == 0
     await store.close()
     await postgres.drop(name)
+
+
+async def test_a_pool_without_a_free_connection_is_told(postgres: PostgreSQL) -> None:
+    name = await postgres.create()
+    database = Database(create_async_engine(postgres.url(name), pool_size=1, max_overflow=0, pool_timeout=0.05))
+    async with database.read():
+        with pytest.raises(StoreUnavailable):
+            await Store.over(database, InProcessBus()).ping()
+    await database.close()
+    await postgres.drop(name)
+
+
+async def test_connections_that_open_a_new_file_at_once_all_succeed(tmp_path: Path) -> None:
+    for n in range(20):
+        opened = await asyncio.gather(*(SqliteConnection(str(tmp_path / f"{n}.db"), 10) for _ in range(8)))
+        for connection in opened:
+            await connection.close()
 
 
 async def test_a_postgresql_database_that_does_not_exist_is_told(postgres: PostgreSQL) -> None:
