@@ -11,6 +11,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from activities.tools import TOOLS
@@ -130,7 +131,9 @@ def model_request(row: Mapping[str, Any], messages: list[dict[str, Any]]) -> dic
     return request
 
 
+@lru_cache(maxsize=256)
 def _described(spec: ToolSpec[Any]) -> dict[str, Any]:
+    """Kept: making the schemas anew was a fifth of a step's CPU. Nobody may change what is returned."""
     return {"name": spec.name, "description": spec.description, "input_schema": spec.input_schema()}
 
 
