@@ -26,7 +26,7 @@ GRACE = timedelta(seconds=20)
 """How long running activities may go on after SIGTERM before they are given up and retried elsewhere."""
 
 HEARTBEAT_THROTTLE = timedelta(seconds=1)
-STICKY_TIMEOUT = timedelta(seconds=2)
+STICKY_TIMEOUT = timedelta(seconds=1)
 """How long a workflow task waits for the worker that knows the workflow; after a crash nobody is there."""
 
 

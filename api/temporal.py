@@ -28,6 +28,8 @@ from store.sessions import session_input
 
 RPC_TIMEOUT = timedelta(seconds=5)
 PROGRESS_TIMEOUT = timedelta(seconds=1)
+TASK_TIMEOUT = timedelta(seconds=5)
+"""How long a worker that died (or sleeps) with a workflow task in its hands is waited for. The default is 10 s."""
 BACKSTOP = timedelta(seconds=15)
 """The workflow's execution timeout is the session's limit plus this (workflows.options.BACKSTOP)."""
 
@@ -65,6 +67,7 @@ class Temporal:
                 id=row["id"],
                 task_queue=self._task_queue,
                 execution_timeout=timedelta(milliseconds=max(0, left_ms)) + BACKSTOP,
+                task_timeout=TASK_TIMEOUT,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 search_attributes=_attributes(row) if attributes else None,
                 static_summary=f"{row['model']} · {row['effort']} · at most {row['max_steps']} steps",
