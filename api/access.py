@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
@@ -52,9 +53,10 @@ Caller = Annotated[str, Depends(caller)]
 
 
 def _hostname(request: Request) -> str | None:
+    """The host that the client named. Not the URL's, which is our own address where the header is no host at all."""
     try:
-        return request.url.hostname
-    except ValueError:  # a Host header that is no host at all
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname
+    except ValueError:
         return None
 
 

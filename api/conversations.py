@@ -113,7 +113,6 @@ async def export(conversation_id: str, response: Response, parts: PartsOf, calle
 @router.post(
     "/conversations/{conversation_id}/messages/agentic",
     response_model=None,
-    response_class=EventStream,
     responses=STREAM,
 )
 async def agentic(

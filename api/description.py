@@ -69,10 +69,20 @@ def describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             told = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
             told["components"]["schemas"] |= _event_schemas()
+            _only_streams(told)
             app.openapi_schema = told
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _only_streams(told: dict[str, Any]) -> None:
+    """The framework says of every call that it may answer with JSON; one that only streams does not."""
+    for calls in told["paths"].values():
+        for call in calls.values():
+            content = call["responses"].get("200", {}).get("content", {})
+            if "text/event-stream" in content and not content.get("application/json", {}).get("schema", True):
+                del content["application/json"]
 
 
 def _event_schemas() -> dict[str, Any]:

@@ -49,6 +49,14 @@ class TemporalAway(Exception):
     """Temporal did not answer. What was stored is kept and goes on when it is back."""
 
 
+_FAILED = (RPCError, RuntimeError)
+"""A client that connects with its first call (cli.roles, `api`) raises RuntimeError when it cannot."""
+
+
+def _status(error: RPCError | RuntimeError) -> RPCStatusCode:
+    return error.status if isinstance(error, RPCError) else RPCStatusCode.UNAVAILABLE
+
+
 class Temporal:
     """Temporal as the API needs it. Every method raises TemporalAway when it does not answer."""
 
@@ -76,7 +84,7 @@ class Temporal:
             )
         except WorkflowAlreadyStartedError:
             return
-        except RPCError as error:
+        except _FAILED as error:
             raise TemporalAway("Temporal did not accept the session") from error
 
     async def cancel(self, session_id: str, request: CancelRequest) -> None:
@@ -84,8 +92,8 @@ class Temporal:
         handle = self.client.get_workflow_handle(session_id)
         try:
             await handle.signal(CANCEL_SIGNAL, request, rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
+        except _FAILED as error:
+            if _status(error) != RPCStatusCode.NOT_FOUND:
                 raise TemporalAway("Temporal did not take the cancel") from error
 
     async def progress(self, session_id: str) -> Progress | None:
@@ -93,7 +101,7 @@ class Temporal:
         handle = self.client.get_workflow_handle(session_id)
         try:
             told: Progress = await handle.query(PROGRESS_QUERY, result_type=Progress, rpc_timeout=PROGRESS_TIMEOUT)
-        except (RPCError, WorkflowQueryRejectedError, WorkflowQueryFailedError):
+        except (*_FAILED, WorkflowQueryRejectedError, WorkflowQueryFailedError):
             return None
         return told
 
@@ -101,8 +109,8 @@ class Temporal:
         """How the workflow stands in Temporal."""
         try:
             description = await self.client.get_workflow_handle(session_id).describe(rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
+        except _FAILED as error:
+            if _status(error) == RPCStatusCode.NOT_FOUND:
                 return "missing"
             raise TemporalAway("Temporal did not say how the session stands") from error
         return _FATES[description.status] if description.status is not None else "running"
@@ -116,21 +124,21 @@ class Temporal:
         try:
             found = self.client.list_workflows(query, limit=1000, rpc_timeout=RPC_TIMEOUT)
             return [one.id async for one in found]
-        except RPCError as error:
+        except _FAILED as error:
             raise TemporalAway("Temporal did not list its workflows") from error
 
     async def terminate(self, session_id: str, reason: str) -> None:
         """End a workflow whose session is over already; one that is gone needs nothing."""
         try:
             await self.client.get_workflow_handle(session_id).terminate(reason=reason, rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
+        except _FAILED as error:
+            if _status(error) != RPCStatusCode.NOT_FOUND:
                 raise TemporalAway("Temporal did not end the workflow") from error
 
     async def is_up(self) -> bool:
         try:
             return await self.client.service_client.check_health(timeout=timedelta(seconds=2))
-        except RPCError:
+        except _FAILED:
             return False
 
     async def has_worker(self) -> bool:
@@ -142,7 +150,7 @@ class Temporal:
         )
         try:
             answer = await self.client.workflow_service.describe_task_queue(request, timeout=timedelta(seconds=2))
-        except RPCError:
+        except _FAILED:
             return False
         return len(answer.pollers) > 0
 
@@ -165,8 +173,8 @@ async def register_search_attributes(client: Client) -> bool:
             keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
             request = AddSearchAttributesRequest(namespace=namespace, search_attributes=dict.fromkeys(missing, keyword))
             await operator.add_search_attributes(request, timeout=RPC_TIMEOUT)
-    except RPCError as error:
-        if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
+    except _FAILED as error:
+        if _status(error) in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
             raise TemporalAway("Temporal did not answer") from error
         return False
     return True

@@ -1,0 +1,68 @@
+"""A TCP relay that can be cut and mended: a server that is away, without killing anybody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+class Relay:
+    """Passes connections on to `target` (`host:port`) at an address of its own, which stays the same."""
+
+    def __init__(self, target: str) -> None:
+        self._host, _, port = target.rpartition(":")
+        self._port = int(port)
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._own_port = 0
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._own_port}"
+
+    async def mend(self) -> None:
+        """Accept connections (again)."""
+        self._server = await asyncio.start_server(self._pass_on, "127.0.0.1", self._own_port)
+        self._own_port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """End every connection and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+        while self._open:
+            await asyncio.sleep(0.005)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._open |= {writer, far_writer}
+        try:
+            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        finally:
+            for one in (writer, far_writer):
+                one.transport.abort()
+                self._open.discard(one)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while chunk := await reader.read(1 << 16):
+            writer.write(chunk)
+            await writer.drain()
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def relaying(target: str) -> AsyncIterator[Relay]:
+    relay = Relay(target)
+    await relay.mend()
+    try:
+        yield relay
+    finally:
+        await relay.cut()
