@@ -15,12 +15,9 @@ from typing import Any
 from pydantic_core import to_json
 from sqlalchemy import bindparam, delete, insert, select
 
-from session.budget import percent_used, warning_due
 from session.events import (
-    BudgetWarning,
     Content,
     Event,
-    StepComplete,
     StepRetry,
     StepStart,
     ThinkingEnd,
@@ -31,6 +28,7 @@ from session.live import model_scope
 from session.usage import Usage
 from session.vocabulary import SecurityLevel
 from session.wire import CallRef, ModelReply, StepRef
+from store.completing import complete_step
 from store.database import Row, first
 from store.ledger import Fenced, Ledger, Ledgers, SessionOver
 from store.schema import tool_calls, turns
@@ -288,24 +286,3 @@ def _reply_facts(ledger: Ledger, step: int, reply: Reply) -> list[tuple[str, Eve
         )
         told.append((f"tool/{call.ref.id}", called))
     return told
-
-
-def complete_step(ledger: Ledger, step: int, usage: Usage, before: Usage, calls: int) -> None:
-    """Append `step:complete` and, the first time that 80 % of the token budget is passed, `budget:warning`."""
-    budget, used = ledger.row["max_budget"], ledger.usage
-    complete = StepComplete(
-        step=step,
-        usage=usage.published(),
-        used_budget=used.total_tokens,
-        budget_remaining=None if budget is None else max(0, budget - used.total_tokens),
-        steps_remaining=max(0, ledger.row["max_steps"] - step),
-        tool_calls_in_step=calls,
-        duration_ms=ledger.now_ms - (ledger.value("step_started_ms") or ledger.now_ms),
-    )
-    ledger.append(f"step/{step}/complete", complete, closes=model_scope(step))
-    if budget is not None and warning_due(before, used, budget):
-        percent = percent_used(used, budget)
-        ledger.append(
-            "budget/warning",
-            BudgetWarning(percent_used=percent, used_budget=used.total_tokens, max_budget=budget),
-        )
