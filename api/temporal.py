@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -57,6 +59,17 @@ def _status(error: RPCError | RuntimeError) -> RPCStatusCode:
     return error.status if isinstance(error, RPCError) else RPCStatusCode.UNAVAILABLE
 
 
+@asynccontextmanager
+async def _within(limit: timedelta) -> AsyncIterator[None]:
+    """Bound a call as a whole. `rpc_timeout` bounds one try; the SDK makes several, for ten seconds, while nobody is
+    there to refuse them. Raises TemporalAway."""
+    try:
+        async with asyncio.timeout(limit.total_seconds()):
+            yield
+    except TimeoutError as error:
+        raise TemporalAway("Temporal did not answer in time") from error
+
+
 class Temporal:
     """Temporal as the API needs it. Every method raises TemporalAway when it does not answer."""
 
@@ -69,19 +82,20 @@ class Temporal:
         """Start the workflow of a session's row, once: an id that is known already is left alone."""
         try:
             attributes = await self.has_search_attributes()
-            await self.client.start_workflow(
-                WORKFLOW,
-                session_input(row, attributes),
-                id=row["id"],
-                task_queue=self._task_queue,
-                execution_timeout=timedelta(milliseconds=max(0, left_ms)) + BACKSTOP,
-                task_timeout=TASK_TIMEOUT,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                search_attributes=_attributes(row) if attributes else None,
-                static_summary=f"{row['model']} · {row['effort']} · at most {row['max_steps']} steps",
-                request_eager_start=True,
-                rpc_timeout=RPC_TIMEOUT,
-            )
+            async with _within(RPC_TIMEOUT):
+                await self.client.start_workflow(
+                    WORKFLOW,
+                    session_input(row, attributes),
+                    id=row["id"],
+                    task_queue=self._task_queue,
+                    execution_timeout=timedelta(milliseconds=max(0, left_ms)) + BACKSTOP,
+                    task_timeout=TASK_TIMEOUT,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    search_attributes=_attributes(row) if attributes else None,
+                    static_summary=f"{row['model']} · {row['effort']} · at most {row['max_steps']} steps",
+                    request_eager_start=True,
+                    rpc_timeout=RPC_TIMEOUT,
+                )
         except WorkflowAlreadyStartedError:
             return
         except _FAILED as error:
@@ -91,7 +105,8 @@ class Temporal:
         """Send the cancel signal; a workflow that is gone or over needs none."""
         handle = self.client.get_workflow_handle(session_id)
         try:
-            await handle.signal(CANCEL_SIGNAL, request, rpc_timeout=RPC_TIMEOUT)
+            async with _within(RPC_TIMEOUT):
+                await handle.signal(CANCEL_SIGNAL, request, rpc_timeout=RPC_TIMEOUT)
         except _FAILED as error:
             if _status(error) != RPCStatusCode.NOT_FOUND:
                 raise TemporalAway("Temporal did not take the cancel") from error
@@ -100,15 +115,17 @@ class Temporal:
         """Where the workflow stands; None when it cannot say in time (no worker, over, Temporal away)."""
         handle = self.client.get_workflow_handle(session_id)
         try:
-            told: Progress = await handle.query(PROGRESS_QUERY, result_type=Progress, rpc_timeout=PROGRESS_TIMEOUT)
-        except (*_FAILED, WorkflowQueryRejectedError, WorkflowQueryFailedError):
+            async with _within(PROGRESS_TIMEOUT):
+                told: Progress = await handle.query(PROGRESS_QUERY, result_type=Progress, rpc_timeout=PROGRESS_TIMEOUT)
+        except (RPCError, WorkflowQueryRejectedError, WorkflowQueryFailedError, TemporalAway):
             return None
         return told
 
     async def fate(self, session_id: str) -> Fate:
         """How the workflow stands in Temporal."""
         try:
-            description = await self.client.get_workflow_handle(session_id).describe(rpc_timeout=RPC_TIMEOUT)
+            async with _within(RPC_TIMEOUT):
+                description = await self.client.get_workflow_handle(session_id).describe(rpc_timeout=RPC_TIMEOUT)
         except _FAILED as error:
             if _status(error) == RPCStatusCode.NOT_FOUND:
                 return "missing"
@@ -122,15 +139,17 @@ class Temporal:
             " AND ExecutionStatus IN ('Terminated', 'Canceled', 'Failed', 'TimedOut')"
         )
         try:
-            found = self.client.list_workflows(query, limit=1000, rpc_timeout=RPC_TIMEOUT)
-            return [one.id async for one in found]
+            async with _within(RPC_TIMEOUT):
+                found = self.client.list_workflows(query, limit=1000, rpc_timeout=RPC_TIMEOUT)
+                return [one.id async for one in found]
         except _FAILED as error:
             raise TemporalAway("Temporal did not list its workflows") from error
 
     async def terminate(self, session_id: str, reason: str) -> None:
         """End a workflow whose session is over already; one that is gone needs nothing."""
         try:
-            await self.client.get_workflow_handle(session_id).terminate(reason=reason, rpc_timeout=RPC_TIMEOUT)
+            async with _within(RPC_TIMEOUT):
+                await self.client.get_workflow_handle(session_id).terminate(reason=reason, rpc_timeout=RPC_TIMEOUT)
         except _FAILED as error:
             if _status(error) != RPCStatusCode.NOT_FOUND:
                 raise TemporalAway("Temporal did not end the workflow") from error

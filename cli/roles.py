@@ -69,11 +69,11 @@ async def whole_service(settings: Settings) -> AsyncIterator[Service]:
 
 @asynccontextmanager
 async def api_alone(settings: Settings) -> AsyncIterator[Service]:
-    """The API role. Raises StartError."""
+    """The API role. It starts without Temporal too: streams and sessions are read from the store. Raises StartError."""
     check_address(settings)
     listener = listen(settings.host, settings.port)
     async with opened_store(settings) as store:
-        client = await connect(settings, None)
+        client = await connect(settings, None, lazy=True)
         async with _serving(settings, store, client, listener) as url:
             yield Service(url)
 
@@ -100,8 +100,11 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
         await store.close()
 
 
-async def connect(settings: Settings, embedded: EmbeddedTemporal | None) -> Client:
-    """A client of the configured Temporal, of the one given, or of the one that runs on the data dir."""
+async def connect(settings: Settings, embedded: EmbeddedTemporal | None, *, lazy: bool = False) -> Client:
+    """A client of the configured Temporal, of the one given, or of the one that runs on the data dir.
+
+    `lazy`: it connects with its first call (a worker's cannot). Raises StartError.
+    """
     if settings.temporal is not None:
         target: dict[str, Any] = dict(settings.temporal.connect_config)
     elif embedded is not None:
@@ -114,7 +117,7 @@ async def connect(settings: Settings, embedded: EmbeddedTemporal | None) -> Clie
             )
         target = {"target_host": found.address}
     try:
-        return await Client.connect(**target)
+        return await Client.connect(**target, lazy=lazy)
     except (RPCError, RuntimeError) as error:
         raise StartError(f"Temporal at {target.get('target_host')} does not answer: {error}") from error
 

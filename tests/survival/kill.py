@@ -24,7 +24,7 @@ def main() -> int:
     for target in targets:
         with tempfile.TemporaryDirectory(prefix="perdure-kill-", ignore_cleanup_errors=True) as scratch:
             folder = (options.keep or Path(scratch)) / target
-            loop = kill_loop(target, folder, seed=options.seed, kills=options.kills, concurrently=options.sessions)
+            loop = kill_loop([target], folder, seed=options.seed, kills=options.kills, concurrently=options.sessions)
             reports.append(asyncio.run(loop))
         for sentence in reports[-1].verdict.broken:
             print(f"BROKEN  {target}: {sentence}", flush=True)

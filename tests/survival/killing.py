@@ -6,7 +6,7 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -56,19 +56,25 @@ class Report:
     connections: int = 0
 
 
-async def kill_loop(target: str, folder: Path, *, seed: int, kills: int, concurrently: int = 4) -> Report:
-    """Run sessions `concurrently` and kill `target` so many times at moments that the seed chooses."""
+async def kill_loop(
+    targets: Sequence[str], folder: Path, *, seed: int, kills: int, concurrently: int = 4, baseline: bool = True
+) -> Report:
+    """Run sessions `concurrently` and kill the targets in turn, so many times, at moments that the seed chooses.
+
+    `baseline`: first measure how long the sessions take undisturbed.
+    """
     chance = random.Random(seed)
     mark = str(seed % 10_000).zfill(4) + str(time.time_ns())[-9:]
-    made = whole if target in ("serve", "embedded") else split
+    made = whole if {"serve", "embedded"} & set(targets) else split
     async with made(folder) as topology:
-        loop = _Loop(topology, chance, mark, Report(target))
+        loop = _Loop(topology, chance, mark, Report("+".join(targets)))
         report = loop.report
-        report.undisturbed = await loop.undisturbed(concurrently)
+        if baseline:
+            report.undisturbed = await loop.undisturbed(concurrently)
         running = [asyncio.create_task(loop.keep_running()) for _ in range(concurrently)]
         try:
             while report.kills < kills:
-                await loop.kill_once(target)
+                await loop.kill_once(targets[report.kills % len(targets)])
             loop.enough = True
             await asyncio.gather(*running)
         finally:
