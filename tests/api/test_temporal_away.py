@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -110,7 +111,7 @@ async def test_a_cancel_that_temporal_did_not_hear_is_kept_and_told_again(
 ) -> None:
     monkeypatch.setattr(reconciler, "YOUNG_MS", 0)
     monkeypatch.setattr(reconciler, "SIGNAL_AGAIN_MS", 100)
-    quick = {"tools": [{"name": "exec", "input": {"command": "sleep 1"}}]}
+    quick = {"tools": [{"name": "exec", "input": {"command": "sleep 2"}}]}
     running = await start(divided.http, script(quick, says("never said")))
     async with following(divided.http, running["id"]) as stream:
         await stream.until("tool:call")
@@ -127,6 +128,8 @@ async def test_a_running_session_runs_on_while_the_api_does_not_reach_temporal(d
     async with following(divided.http, running["id"]) as stream:
         await stream.until("content:delta")
         await divided.relay.cut()
+        asked_at = time.monotonic()
         told = await session(divided.http, running["id"])
+        assert time.monotonic() - asked_at < 2, "the SDK's own tries go on for ten seconds"
         assert (told["status"], told["progress"]) == ("running", None)
         assert types(facts(await stream.rest()))[-1] == "message_saved"
