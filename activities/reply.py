@@ -54,11 +54,13 @@ class ReplyBuilder:
     def _feed_delta(self, index: int, delta: Any) -> Fragment | None:
         block = self._blocks[index]
         if delta.type == "text_delta":
-            block.pieces.append(delta.text)
-            return ("text", delta.text)
+            text = _encodable(delta.text)
+            block.pieces.append(text)
+            return ("text", text)
         if delta.type == "thinking_delta":
-            block.pieces.append(delta.thinking)
-            return ("thinking", delta.thinking)
+            text = _encodable(delta.thinking)
+            block.pieces.append(text)
+            return ("thinking", text)
         if delta.type == "input_json_delta":
             block.pieces.append(delta.partial_json)
         elif delta.type == "signature_delta":
@@ -102,12 +104,19 @@ class ReplyBuilder:
             if self.stop_reason == "max_tokens":  # the model ran into its output limit: a bad call, not a bad stream
                 return {}
             raise Cut(f"the input of {block.start.get('name')} is not whole JSON") from error
-        return value if isinstance(value, dict) else {}
+        return json.loads(_encodable(json.dumps(value, ensure_ascii=False))) if isinstance(value, dict) else {}
 
     def partial_blocks(self) -> list[dict[str, Any]]:
         """What may be kept of a reply that was stopped: its text. Half a thought or half a call is worth nothing."""
         texts = ["".join(block.pieces) for block in self._blocks if block.start["type"] == "text"]
         return [{"type": "text", "text": text} for text in texts if text]
+
+
+def _encodable(text: str) -> str:
+    """The text with a replacement mark for lone surrogates, which a model may write and UTF-8 cannot."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _given(value: int | None, otherwise: int) -> int:

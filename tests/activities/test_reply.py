@@ -110,6 +110,20 @@ def test_a_partial_reply_keeps_neither_thoughts_nor_calls() -> None:
     assert builder.partial_blocks() == []
 
 
+def test_lone_surrogates_in_text_and_input_are_replaced_since_nothing_could_store_them() -> None:
+    broken = '{"command": "\\ud800 x"}'
+    builder, fragments = built(
+        start(),
+        block(0, type="text", text=""),
+        delta(0, type="text_delta", text="a\ud800 \U0001f600"),
+        block(1, type="tool_use", id="t", name="exec", input={}),
+        delta(1, type="input_json_delta", partial_json=broken),
+        *ended("tool_use"),
+    )
+    assert fragments == [("text", "a\ufffd \U0001f600")]
+    assert builder.blocks()[1]["input"] == {"command": "\ufffd x"}
+
+
 def test_digests_tell_same_from_other() -> None:
     assert digest("a", {"x": 1, "y": 2}) == digest("a", {"y": 2, "x": 1})
     assert digest("a", {"x": 1}) != digest("a", {"x": 2})
