@@ -48,7 +48,9 @@ class Report:
     phases: dict[str, int] = field(default_factory=dict)
     verdict: Verdict = field(default_factory=Verdict)
     gaps: list[float] = field(default_factory=list)
-    """From a kill to the next fact of each session that was running."""
+    """From a kill to the next fact of each session that was running, unless another kill came before it."""
+    beyond: list[float] = field(default_factory=list)
+    """The same, from the moment when all was up again: what the death cost beyond the restart."""
     restarts: list[float] = field(default_factory=list)
     lasted: list[float] = field(default_factory=list)
     undisturbed: float = 0.0
@@ -91,6 +93,7 @@ class _Loop:
         self._chance = chance
         self._mark = mark
         self._started = 0
+        self._ups: list[float] = []
         self.report = report
         self.running: list[Running] = []
         self.enough = False
@@ -135,9 +138,11 @@ class _Loop:
 
     def _measure(self, session: Running) -> None:
         told = [one.event["timestamp"] / 1000 for one in session.reader.facts]
-        for at, _ in self._topology.killed:
-            if told[0] < at < told[-1]:
-                self.report.gaps.append(min(moment for moment in told if moment > at) - at)
+        following = [*(at for at, _ in self._topology.killed[1:]), float("inf")]
+        for (at, _), up, another in zip(self._topology.killed, self._ups, following, strict=False):
+            if told[0] < at < told[-1] and (gone_on := min(moment for moment in told if moment > at)) < another:
+                self.report.gaps.append(gone_on - at)
+                self.report.beyond.append(max(0.0, gone_on - up))
 
     async def kill_once(self, target: str) -> None:
         """Wait for a moment of the chosen kind, kill, start again at once, and wait until something goes on."""
@@ -149,6 +154,7 @@ class _Loop:
         began = time.monotonic()
         if target != "embedded":
             await self._topology.restart(*sorted(names, key=("temporal", "worker", "api", "serve").index))
+        self._ups.append(time.time())
         self.report.restarts.append(time.monotonic() - began)
         self.report.kills += 1
         self.report.phases[phase] = self.report.phases.get(phase, 0) + 1
@@ -229,11 +235,13 @@ def table(reports: list[Report]) -> str:
         ("start again, median s", lambda r: _median(r.restarts)),
         ("kill to next fact, median s", lambda r: _median(r.gaps)),
         ("kill to next fact, worst s", lambda r: f"{max(r.gaps, default=0):.1f}"),
+        ("the same, beyond the restart, median s", lambda r: _median(r.beyond)),
+        ("the same, beyond the restart, worst s", lambda r: f"{max(r.beyond, default=0):.1f}"),
         ("promises broken", lambda r: len(r.verdict.broken)),
     ]
-    lines = [f"{'target':38}" + "".join(f"{report.target:>10}" for report in reports)]
+    lines = [f"{'target':40}" + "".join(f"{report.target:>10}" for report in reports)]
     for name, value in rows:
-        lines.append(f"{name:38}" + "".join(f"{value(report)!s:>10}" for report in reports))
+        lines.append(f"{name:40}" + "".join(f"{value(report)!s:>10}" for report in reports))
     return "\n".join(lines)
 
 
