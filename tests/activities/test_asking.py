@@ -95,7 +95,9 @@ def test_the_opening_alternates_begins_with_the_user_and_keeps_what_fits() -> No
 
 
 def test_every_call_of_a_turn_is_answered_in_order_also_without_a_result() -> None:
-    blocks = [{"type": "tool_use", "id": call, "name": "exec", "input": {}} for call in ("a", "b", "c")]
+    blocks: list[dict[str, Any]] = [
+        {"type": "tool_use", "id": call, "name": "exec", "input": {}} for call in ("a", "b", "c")
+    ]
     results = [
         CallResult("a", {"success": True, "content": ""}),
         CallResult("b", {"success": False, "error": {"code": "X", "message": "no"}, "content": "out"}),
