@@ -18,7 +18,7 @@ from tests.support.events import facts, the, types
 from tests.support.stack import Stack, http_client, served
 from tests.support.turns import says, script, slowly
 
-LIMIT = 1 << 20
+LIMIT = 1 << 18
 
 
 async def until(what: str, holds: Callable[[], bool]) -> None:
@@ -55,11 +55,11 @@ async def test_a_reader_that_takes_nothing_holds_a_bounded_amount_and_is_closed(
         readers = list(feeds._feeds[running["id"]]._readers)
         frame = ContentDelta(step=1, delta="x" * 20_000).frame(0)
         held = 0
-        for _ in range(600):
+        for _ in range(350):
             stack.store.bus.publish_delta(running["id"], model_scope(1), 1, frame)
             held = max(held, *(reader.size for reader in readers))
             await well.next()
-        assert sum(reader.dropped for reader in readers) == 1, "12 MB were too much for one of the two"
+        assert sum(reader.dropped for reader in readers) == 1, "7 MB were too much for one of the two"
         assert LIMIT / 2 < held <= LIMIT + len(frame)
         await until("it is closed", lambda: feeds.readers == before)
         await cancel(stack.http, running["id"])
