@@ -14,7 +14,7 @@ from typing import Any, Final
 from tests.survival.promises import Verdict, check_promises, processes_with
 from tests.survival.reader import Reader, start
 from tests.survival.scripts import LINES, busy_session
-from tests.survival.topology import Topology, split, whole
+from tests.survival.topology import Topology, embedded_pid, split, whole
 
 PHASES: Final = ("mid-reply", "mid-tool", "in between", "random")
 TARGETS: Final[dict[str, tuple[str, ...]]] = {
@@ -150,9 +150,12 @@ class _Loop:
         async with asyncio.timeout(LIMIT_SECONDS):
             await self._moment(phase)
         names = TARGETS[target]
+        inside = embedded_pid(self._topology.data_dir) if target == "embedded" else 0
         self._topology.kill(*names)
         began = time.monotonic()
-        if target != "embedded":
+        if target == "embedded":
+            await self._topology.embedded_again(inside)
+        else:
             await self._topology.restart(*sorted(names, key=("temporal", "worker", "api", "serve").index))
         self._ups.append(time.time())
         self.report.restarts.append(time.monotonic() - began)

@@ -15,7 +15,7 @@ from tests.survival.topology import split, whole
 
 async def _measured(folder: Path, name: str, runs: int) -> list[Stopping]:
     async with (whole if name == "serve" else split)(folder) as topology:
-        return [await measure(topology, kind, runs) for kind in KINDS]
+        return [await measure(topology, kind, runs, together=5) for kind in KINDS]
 
 
 def _column(times: list[float]) -> str:

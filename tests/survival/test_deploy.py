@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.survival.deltas import heard
 from tests.survival.promises import Verdict, check_promises
 from tests.survival.reader import Reader, start
@@ -38,6 +40,20 @@ async def test_a_worker_that_is_told_to_go_finishes_its_command_first(tmp_path: 
         verdict = await _ended(topology, reader, reading)
         assert verdict.ended == {"endTurn": 1}
         assert verdict.unknown_outcomes == 0, "the grace period was not used"
+
+
+@pytest.mark.slow
+async def test_a_command_that_outlasts_the_grace_period_is_of_unknown_outcome_and_no_cancel(tmp_path: Path) -> None:
+    async with split(tmp_path, workers=2) as topology:
+        topology.parts["worker2"].kill()
+        reader, reading, file = await _begun(topology, [{"tools": [mark("one", "40.5")]}, SPEECH])
+        await _marked(file)
+        topology.start("worker2")
+        topology.parts["worker"].signal(signal.SIGTERM)
+        assert await topology.parts["worker"].ended(35) == 0, topology.parts["worker"].said()
+        verdict = await _ended(topology, reader, reading)
+        assert verdict.ended == {"endTurn": 1}
+        assert verdict.unknown_outcomes == 1
 
 
 async def test_a_worker_that_slept_through_its_model_call_is_not_heard(tmp_path: Path) -> None:

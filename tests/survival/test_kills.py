@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.survival.killing import kill_loop, table
 
-KILLS = 3
+KILLS = 2
 
 
 async def test_each_part_killed_and_all_at_once(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
 from cli.start_dev import HOST, SERVER_FLAGS, free_ports, start_command, temporal_binary
+from cli.whereabouts import told
 from session.wire import SEARCH_ATTRIBUTES
 
 ROOT = Path(__file__).parents[2]
@@ -156,6 +157,14 @@ class Topology:
             return (await self.http.get(f"{self.url}/health/live", timeout=2)).status_code == 200
         except httpx.HTTPError:
             return False
+
+    async def embedded_again(self, killed: int) -> None:
+        """Wait until `serve` has started another Temporal than the one with this pid, and it answers."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (where := told(self.data_dir)) is None or where.pid == killed:
+                await asyncio.sleep(0.02)
+            while not await temporal_answers(where.address):
+                await asyncio.sleep(0.02)
 
     async def bought(self, session_id: str) -> list[dict[str, Any]]:
         """The fake model's requests for one session, in order."""
