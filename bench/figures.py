@@ -59,7 +59,7 @@ def show(console: Console, figures: Sequence[Figure]) -> None:
     table.add_column("", no_wrap=True)
     table.add_column("neighbours")
     for one in figures:
-        goal = "" if one.goal is None else f"≤ {one.goal:g}"
+        goal = "" if one.goal is None else f"≤ {one.goal:,.10g}"
         mark = {None: "", True: "[green]yes[/]", False: "[red]no[/]"}[one.reached]
         spread = "" if one.low == one.high else f"{short(one.low)} - {short(one.high)}"
         bare = "" if one.bare is None else short(one.bare)

@@ -6,8 +6,6 @@ for in all of them: there must be none.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
 from itertools import pairwise
 
 from temporalio.api.history.v1 import HistoryEvent
@@ -16,7 +14,9 @@ from temporalio.client import Client
 from bench import scripts
 from bench.figures import Figure, figure
 from bench.stand import Stand, WentWrong, session
+from bench.wire import Frame
 from cli.embedded import find_embedded
+from session.wire import CALL_MODEL, CLOSE_SESSION
 
 STEPS = 200
 AT = (10, 100, 200)
@@ -34,9 +34,7 @@ async def measure(stand: Stand) -> list[Figure]:
     async with session(stand.service.url, _content(steps)) as stream:
         started = (await stream.until("session:start")).event
         await stream.whole()
-    told = _results_told(frame.data for frame in stream.frames if frame.is_a("tool:result"))
-    if len(told) != steps or min(told[:-1]) < RESULT_BYTES:
-        raise WentWrong(f"{len(told)} results, the smallest of {min(told)} bytes: {stream.frames[-1].data[:300]!r}")
+    _check(stream.frames, steps)
     events = await _history(stand, started["data"]["sessionId"])
     seconds = (stream.ended_ns - stream.begun_ns) / 1e9
     return _figures(events, steps, seconds)
@@ -56,8 +54,13 @@ def _content(steps: int) -> str:
     return f"{WORDS['user']} {scripts.message(*turns, {'text': WORDS['model'], 'tools': [scripts.END]})}"
 
 
-def _results_told(frames: Iterable[bytes]) -> list[int]:
-    return [len(frame) for frame in frames]
+def _check(frames: list[Frame], steps: int) -> None:
+    """The session was what it should be: all results large, all words said. Raises WentWrong."""
+    sizes = [len(frame.data) for frame in frames if frame.is_a("tool:result")]
+    said = b"".join(frame.data for frame in frames)
+    unsaid = [word for word in WORDS.values() if word.encode() not in said]
+    if len(sizes) != steps or min(sizes[:-1]) < RESULT_BYTES or unsaid:
+        raise WentWrong(f"{len(sizes)} results from {min(sizes)} bytes, without {unsaid}: {frames[-1].data[:300]!r}")
 
 
 async def _history(stand: Stand, session_id: str) -> list[HistoryEvent]:
@@ -89,13 +92,13 @@ def _figures(events: list[HistoryEvent], steps: int, seconds: float) -> list[Fig
 
 
 def _per_step(events: list[HistoryEvent]) -> dict[int, int]:
-    """Bytes from a step's scheduled model call to the next one's, workflow tasks included."""
-    begins = [
-        at
-        for at, event in enumerate(events)
-        if event.activity_task_scheduled_event_attributes.activity_type.name == "call_model"
-    ]
-    sizes: defaultdict[int, int] = defaultdict(int)
-    for step, (begin, end) in enumerate(pairwise([*begins, len(events)]), start=1):
-        sizes[step] = sum(event.ByteSize() for event in events[begin:end])
-    return sizes
+    """Bytes from a step's scheduled model call to the next one's (or to the closing), workflow tasks included."""
+    begins = [at for at, event in enumerate(events) if _scheduled(event) in {CALL_MODEL, CLOSE_SESSION}]
+    return {
+        step: sum(event.ByteSize() for event in events[begin:end])
+        for step, (begin, end) in enumerate(pairwise(begins), start=1)
+    }
+
+
+def _scheduled(event: HistoryEvent) -> str:
+    return event.activity_task_scheduled_event_attributes.activity_type.name
