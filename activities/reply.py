@@ -82,7 +82,8 @@ class ReplyBuilder:
         if not self.whole:
             raise Cut("the stream ended before the message did")
         told = [self._finish(block) for block in self._blocks]
-        return [block for block in told if block.get("text") != ""]  # the API refuses empty text when it comes back
+        # Models write blank text before a call, and the API refuses it when it comes back.
+        return [block for block in told if block["type"] != "text" or block["text"].strip()]
 
     def _finish(self, block: _Block) -> dict[str, Any]:
         kind = block.start["type"]

@@ -74,8 +74,9 @@ def test_blocks_come_out_as_they_came_in_with_their_signature() -> None:
     assert builder.usage == Usage(5, 9, 7, 0)
 
 
-def test_empty_text_is_left_out_since_the_api_refuses_it_back() -> None:
-    builder, _ = built(start(), block(0, type="text", text=""), *ended())
+@pytest.mark.parametrize("text", ["", "\n\n", " \t"])
+def test_blank_text_is_left_out_since_the_api_refuses_it_back(text: str) -> None:
+    builder, _ = built(start(), block(0, type="text", text=""), delta(0, type="text_delta", text=text), *ended())
     assert builder.blocks() == []
 
 
