@@ -58,7 +58,7 @@ class ToolCalls:
             output = await until_stopped(self._call(at, attempt, claim), at.at, self._store.bus)
             result = Result(success=True, content=output.content, truncated=output.truncated or None)
         except ToolError as error:
-            result = _failed(error.code, str(error), error.content)
+            result = _failed(error.code, error.message, error.content)
         except Stopped as stop:
             interrupted = True
             result = _failed(*_STOPPED[stop.cause])

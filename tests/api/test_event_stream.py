@@ -79,6 +79,7 @@ async def test_every_fact_carries_the_fields_of_its_row_in_the_contract(http: ht
     failed = results["read_file"]
     assert failed["status"] == "error" and failed["result"]["success"] is False
     assert set(failed["result"]["error"]) == {"code", "message"}
+    assert not failed["result"]["error"]["message"].startswith(failed["result"]["error"]["code"]), "said once"
     done = only(events, "step:complete")
     assert [data["toolCallsInStep"] for data in done] == [3, 1]
     assert [data["stepsRemaining"] for data in done] == [19, 18]
