@@ -53,7 +53,7 @@ def posture(error: Exception, attempt: int, seconds_left: float) -> Posture:
     if attempt >= MAX_ATTEMPTS:
         return Posture(final=True, retryable=True, reason=f"{reason} (after {attempt} attempts)")
     if delay >= seconds_left:
-        said = f"{reason} (the provider asks to wait {delay:.0f} s, longer than the session has left)"
+        said = f"{reason} (the next attempt would be in {delay:.0f} s, later than the session's limit)"
         return Posture(final=True, retryable=True, reason=said)
     return Posture(final=False, retryable=True, reason=reason, delay_seconds=delay)
 
