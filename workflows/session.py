@@ -10,7 +10,9 @@ No content passes through here: references, counts and names only (G7).
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -109,7 +111,7 @@ class SessionWorkflow:
         self._stopping = True
         self._show("closing")
         steps.cancel()
-        await workflow.wait([steps])
+        await _shielded(steps)
         return ending or self._cancelled()
 
     def _is_cancelled_now(self) -> bool:
@@ -185,7 +187,11 @@ class SessionWorkflow:
     async def _close(self, ending: Ending) -> None:
         self._show("closing")
         request = CloseRequest(self._start.session_id, ending)
-        await workflow.execute_activity(CLOSE_SESSION, request, result_type=bool, **close_options())
+        closing = asyncio.create_task(
+            workflow.execute_activity(CLOSE_SESSION, request, result_type=bool, **close_options())
+        )
+        await _shielded(closing)
+        closing.result()
         if self._start.search_attributes:
             told = [STATUS.value_set(STATUS_OF[ending.reason]), STOP_REASON.value_set(ending.reason)]
             workflow.upsert_search_attributes(told)
@@ -199,6 +205,14 @@ class SessionWorkflow:
             f"step {self._state.step} of {self._start.max_steps} · {phase} · {spent} tokens"
             + (f" · waiting for {pending}" if pending else "")
         )
+
+
+async def _shielded(task: asyncio.Task[Any]) -> None:
+    """Wait for the task's end. Temporal's own cancel may still come while the session ends for another reason: then it
+    changes nothing, as a second cancel through us does."""
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await workflow.wait([task])
 
 
 def _ending_of(error: ActivityError) -> Ending:

@@ -47,6 +47,7 @@ class Played:
 
     replies: Sequence[ModelReply | Play]
     on_tool: Callable[[ToolRef], Awaitable[None]] | None = None
+    on_close: Callable[[CloseRequest], Awaitable[None]] | None = None
     model_calls: list[int] = field(default_factory=list)
     tool_calls: list[str] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
@@ -68,6 +69,8 @@ class Played:
 
     @activity.defn(name=CLOSE_SESSION)
     async def close_session(self, request: CloseRequest) -> bool:
+        if self.on_close is not None:
+            await self.on_close(request)
         self.endings.append(request.ending)
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import timedelta
 
@@ -18,6 +19,7 @@ from session.wire import (
     PROVIDER_ERROR,
     CallRef,
     CancelRequest,
+    CloseRequest,
     Ending,
     ModelReply,
     Progress,
@@ -126,6 +128,36 @@ async def test_temporals_own_cancel_is_recorded_and_shown_there_too(client: Clie
             await handle.result()
     assert isinstance(failure.value.cause, CancelledError)
     assert played.endings == [Ending("cancelled", cancelled_by="temporal")]
+
+
+async def test_temporals_own_cancel_after_another_changes_nothing(client: Client, cache: int) -> None:
+    both_came = asyncio.Event()
+
+    async def stops_slowly(at: StepRef) -> ModelReply:
+        stopped = await hang(at)
+        await both_came.wait()
+        return stopped
+
+    played = Played([stops_slowly])
+    async with session(client, played, cache) as handle:
+        await played.running.wait()
+        await handle.signal(CANCEL_SIGNAL, CancelRequest("now", by="somebody"))
+        await handle.cancel()
+        while (await handle.query(PROGRESS_QUERY, result_type=Progress)).phase != "closing":
+            await asyncio.sleep(0.01)
+        both_came.set()
+        assert await handle.result() == "cancelled"
+    assert played.endings == [Ending("cancelled", cancelled_by="somebody")]
+
+
+async def test_temporals_own_cancel_during_the_closing_does_not_undo_it(client: Client, cache: int) -> None:
+    async def cancel_meanwhile(request: CloseRequest) -> None:
+        await client.get_workflow_handle(request.session_id).cancel()
+
+    played = Played([reply()], on_close=cancel_meanwhile)
+    async with session(client, played, cache) as handle:
+        assert await handle.result() == "endTurn"
+    assert played.endings == [Ending("endTurn")]
 
 
 async def test_a_final_provider_error_ends_it_without_the_providers_words(client: Client, cache: int) -> None:
