@@ -48,7 +48,7 @@ ANSWER_SECONDS = 2.0
 STOP_SECONDS = 10.0
 QUICK_DEATH_SECONDS = 5.0
 """A server that lived for less has a pause before its next start but one, doubled up to `LONGEST_PAUSE`."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 1.0
 POLL_SECONDS = 0.02
 
 
