@@ -72,6 +72,8 @@ def check(fields: StartFields, model: str) -> None:
             raise invalid("temperature", f"{model} takes no temperature; leave it out or choose another model")
         if fields.temperature > 1:
             raise invalid("temperature", "must be between 0 and 1 for this provider")
+    if fields.max_cost_usd is not None and known.price is None:
+        raise invalid("maxCostUsd", f"the price of {model} is not known, so it could not be kept; use maxBudget")
     unknown = sorted(set(fields.allowed_tools or ()) - set(TOOLS))
     if unknown:
         raise invalid("allowedTools", f"there is no tool {', '.join(unknown)}; GET /api/chat/tools lists them")

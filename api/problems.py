@@ -28,6 +28,7 @@ from store.starting import Conflict, KeyReused
 logger = logging.getLogger("perdure.api")
 RETRY_AFTER_SECONDS = "2"
 _CODES = {400: "BAD_REQUEST", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE"}
+_LENGTHS = {"too_long": ("max_length", "most"), "too_short": ("min_length", "least")}
 MAX_FIELDS = 20
 MAX_NAME_CHARS = 200
 
@@ -140,7 +141,10 @@ def _sentence(one: Mapping[str, Any]) -> str:
         return "is not a field of this call"
     if one["type"] == "string_unicode":
         return "must be valid Unicode"
-    return str(one["msg"])[:300]
+    if one["type"] in _LENGTHS and isinstance(one["input"], str):
+        bound, word = _LENGTHS[one["type"]]  # the validator's own words count "items after validation"
+        return f"must have at {word} {one['ctx'][bound]} characters"
+    return str(one["msg"]).removeprefix("Value error, ")[:300]
 
 
 async def _internal(request: Request, error: Exception) -> JSONResponse:

@@ -49,6 +49,28 @@ async def test_a_field_out_of_its_bounds_or_unknown_is_a_422_that_names_it(
     assert len(answer.content) < 5000, "values are not echoed"
 
 
+@pytest.mark.parametrize(
+    ("field", "bad", "said"),
+    [
+        ("content", "", "content: must have at least 1 characters"),
+        ("content", "a" * 200_001, "content: must have at most 200000 characters"),
+        ("content", "a\x00b", "content: must not contain NUL"),
+        ("workspace", "../x", "workspace: must be a relative path"),
+    ],
+)
+async def test_what_is_wrong_with_a_text_is_told_in_words_for_people(
+    http: httpx.AsyncClient, field: str, bad: str, said: str
+) -> None:
+    told = names_field(await http.post("/api/sessions", json={"content": HELLO, field: bad}), field)
+    assert said in told["error"]
+
+
+async def test_a_limit_in_dollars_is_refused_for_a_model_without_a_known_price(http: httpx.AsyncClient) -> None:
+    body = {"content": HELLO, "model": "claude-unheard-of-9", "maxCostUsd": 1}
+    told = names_field(await http.post("/api/sessions", json=body), "maxCostUsd")
+    assert "claude-unheard-of-9" in told["error"] and "maxBudget" in told["error"]
+
+
 async def test_the_agentic_call_takes_the_same_fields_and_no_conversation_in_its_body(http: httpx.AsyncClient) -> None:
     path = AGENTIC.format(await conversation(http))
     names_field(await http.post(path, json={"content": HELLO, "conversationId": "conv_1"}), "conversationId")
