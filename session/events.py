@@ -36,8 +36,14 @@ class Event(Published):
         return {name: value for name, value in fields.items() if value is not None or name not in self.optional}
 
     def frame(self, timestamp_ms: int) -> str:
-        """The event's `data:` line: `{"type","data","timestamp"}`, timestamp in Unix ms."""
-        return to_json({"type": self.type, "data": self.data(), "timestamp": timestamp_ms}).decode()
+        """The event's `data:` line: `{"type","data","timestamp"}`, timestamp in Unix ms.
+
+        One line for every reader: many split text at U+0085, U+2028 and U+2029 too, which JSON may hold as they are.
+        """
+        text = to_json({"type": self.type, "data": self.data(), "timestamp": timestamp_ms}).decode()
+        if text.isascii():
+            return text
+        return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 # -- facts ---------------------------------------------------------------------------------------------------------

@@ -138,3 +138,10 @@ def test_a_result_holds_content_or_error_and_says_truncated_only_when_it_is() ->
     }
     failed = Result(success=False, error=ResultError(code="C", message="m"))
     assert failed.published() == {"success": False, "error": {"code": "C", "message": "m"}}
+
+
+def test_a_frame_is_one_line_however_its_reader_splits_lines() -> None:
+    text = "a\r\nb\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029é"
+    frame = Content(step=1, text=text).frame(0)
+    assert frame.splitlines() == [frame]
+    assert json.loads(frame)["data"]["text"] == text
