@@ -37,10 +37,10 @@ def test_a_good_id_is_read_and_written_the_same(text: str, position: tuple[int, 
 
 @pytest.mark.parametrize(
     "text",
-    (
+    [
         *("", ".", "1.", ".1", "1.0", "01", "1.01", "+1", "-1", " 1", "1 ", "1\n", "1.2.3", "1e3", "1_0", "٣", "1.²"),
         *("x", "9" * 16, "1." + "9" * 16, "0x1", "1,2"),
-    ),
+    ],
 )
 def test_anything_else_is_no_id(text: str) -> None:
     with pytest.raises(ValueError, match="is not an event id"):
