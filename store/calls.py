@@ -21,7 +21,11 @@ from store.schema import sessions, tool_calls, turns
 _OF_STEP = (tool_calls.c.session_id == bindparam("session"), tool_calls.c.step == bindparam("at_step"))
 _THIS = (*_OF_STEP, tool_calls.c.call_id == bindparam("call"))
 _CALL = select(tool_calls).where(*_THIS)
-_SESSION = select(sessions).where(sessions.c.id == bindparam("session"))
+_CALL_AND_ITS_RULES = (
+    select(tool_calls, sessions.c.conversation_id, sessions.c.settings, sessions.c.security_mode)
+    .join(sessions, sessions.c.id == tool_calls.c.session_id)
+    .where(*_THIS)
+)
 _STARTED = (
     update(tool_calls)
     .where(*_THIS)
@@ -96,11 +100,10 @@ class Calls:
     async def look(self, at: ToolRef) -> Claim:
         """Like `start` for a call that only reads: nothing is written, since running it twice does no harm."""
         async with self.database.read() as connection:
-            row = await first(connection, _CALL, **_names(at))
-            session = await first(connection, _SESSION, session=at.at.session_id)
-        if row is None or session is None:
+            row = await first(connection, _CALL_AND_ITS_RULES, **_names(at))
+        if row is None:
             raise NotFound(f"no tool call {at.call_id}")
-        return Claim(row, session, _fate(row) if row["result"] is not None else None)
+        return Claim(row, row, _fate(row) if row["result"] is not None else None)
 
     async def record(self, at: ToolRef, attempt: int, result: Result, duration_ms: int) -> ToolFate:
         """Store the result with its fact, and `step:complete` when it was the last one. The first result wins.

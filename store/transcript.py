@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, bindparam, select
 
 from session.vocabulary import Role
 from store.database import Database, Row, every
@@ -73,29 +75,32 @@ class Transcripts:
     async def turns(self, session_id: str, after: int = 0) -> list[Turn]:
         """The turns after step `after`, with their results."""
         async with self.database.read() as connection:
-            query = select(turns).where(turns.c.session_id == session_id, turns.c.step > after)
-            rows = await every(connection, query.order_by(turns.c.step))
-            columns = tool_calls.c
-            asked = select(columns.step, columns.call_id, columns.result).where(
-                columns.session_id == session_id, columns.step > after
-            )
-            calls = (await connection.execute(asked.order_by(columns.step, columns.position))).all()
-        results: dict[int, list[CallResult]] = {}
-        for call in calls:
-            result = json.loads(call.result) if call.result else None
-            results.setdefault(call.step, []).append(CallResult(call.call_id, result))
-        return [
-            Turn(
-                step=row["step"],
-                blocks=json.loads(row["blocks"]),
-                results=results.get(row["step"], []),
-                model=row["model"],
-                stop_reason=row["stop_reason"],
-                usage=json.loads(row["usage"]),
-                partial=row["partial"],
-            )
-            for row in rows
-        ]
+            rows = await every(connection, _TURNS, session=session_id, after=after)
+        return [_turn(list(parts)) for _, parts in groupby(rows, key=itemgetter("step"))]
+
+
+_ANSWERED = and_(tool_calls.c.session_id == turns.c.session_id, tool_calls.c.step == turns.c.step)
+_TURNS = (
+    select(turns, tool_calls.c.call_id, tool_calls.c.result)
+    .select_from(turns.outerjoin(tool_calls, _ANSWERED))
+    .where(turns.c.session_id == bindparam("session"), turns.c.step > bindparam("after"))
+    .order_by(turns.c.step, tool_calls.c.position)
+)
+"""A row for each call of a turn, one for a turn without calls: one question instead of two, asked at every step."""
+
+
+def _turn(rows: list[Row]) -> Turn:
+    row = rows[0]
+    asked = [part for part in rows if part["call_id"] is not None]
+    return Turn(
+        step=row["step"],
+        blocks=json.loads(row["blocks"]),
+        results=[CallResult(part["call_id"], json.loads(part["result"]) if part["result"] else None) for part in asked],
+        model=row["model"],
+        stop_reason=row["stop_reason"],
+        usage=json.loads(row["usage"]),
+        partial=row["partial"],
+    )
 
 
 def _conversation(rows: Sequence[Row]) -> list[Said]:
