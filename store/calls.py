@@ -22,7 +22,7 @@ _OF_STEP = (tool_calls.c.session_id == bindparam("session"), tool_calls.c.step =
 _THIS = (*_OF_STEP, tool_calls.c.call_id == bindparam("call"))
 _CALL = select(tool_calls).where(*_THIS)
 _CALL_AND_ITS_RULES = (
-    select(tool_calls, sessions.c.conversation_id, sessions.c.settings, sessions.c.security_mode)
+    select(tool_calls, sessions.c.id, sessions.c.conversation_id, sessions.c.settings, sessions.c.security_mode)
     .join(sessions, sessions.c.id == tool_calls.c.session_id)
     .where(*_THIS)
 )
