@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
 from activities.asking import Transcript
@@ -19,6 +20,7 @@ from activities.workspaces import Workspaces
 from session.wire import TASK_QUEUE
 from settings import Settings
 from store import Store
+from workflows.registration import register_search_attributes
 from workflows.session import SessionWorkflow
 
 GRACE = timedelta(seconds=20)
@@ -72,6 +74,8 @@ async def running_worker(client: Client, store: Store, settings: Settings) -> As
     period, and what is left is retried elsewhere. The worker ends before the provider's client; the rest is the
     caller's."""
     conceal()
+    with suppress(RPCError):  # sessions run without them
+        await register_search_attributes(client)
     async with provider_client(settings.anthropic_api_key, settings.anthropic_base_url) as provider:
         worker = make_worker(client, store, provider, Workspaces(settings.workspace_root))
         async with worker:

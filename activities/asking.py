@@ -24,7 +24,9 @@ from store.transcript import CallResult, Said, Turn
 
 MAX_OUTPUT_TOKENS = 32_000
 KEPT_TRANSCRIPTS = 64
-OPENING_CHARS = 400_000
+OPENING_BYTES = 400_000
+"""Earlier messages beyond this are left out. Bytes rather than characters: a token is some four letters of English but
+hardly one character of Chinese, and both must stay well inside the smallest window, 200,000 tokens."""
 _THINKING_TOKENS: dict[Effort, int] = {"low": 1_024, "medium": 4_096, "high": 12_000, "max": 24_000}
 _CACHED = {"type": "ephemeral"}
 _WITH_TEMPERATURE = {"anthropic-version": "2023-06-01"}
@@ -70,8 +72,8 @@ def opening_messages(said: list[Said]) -> list[dict[str, Any]]:
     kept: list[Said] = []
     size = 0
     for one in reversed(said):
-        size += len(one.content)
-        if kept and size > OPENING_CHARS:
+        size += len(one.content.encode())
+        if kept and size > OPENING_BYTES:
             break
         kept.append(one)
     messages: list[dict[str, Any]] = []
@@ -112,7 +114,7 @@ def _result_block(call: CallResult) -> dict[str, Any]:
 def model_request(row: Mapping[str, Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
     """Arguments of `client.messages.create` for a session's row and messages."""
     settings = json.loads(row["settings"])
-    tools = offered_tools(settings["allowedTools"])
+    tools = [] if row["security_mode"] == "deny" else offered_tools(settings["allowedTools"])
     today = datetime.fromtimestamp(row["created_ms"] / 1000, UTC).date().isoformat()
     system = system_prompt(agent=bool(tools), custom=settings["systemPrompt"], today=today)
     known = card(row["model"])

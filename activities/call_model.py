@@ -29,7 +29,7 @@ from session.models import cost
 from session.wire import CALL_MODEL, PROVIDER_ERROR, CallRef, ModelReply, StepRef
 from store import Store
 from store.ledger import Fenced, SessionOver
-from store.steps import NewCall, Reply
+from store.steps import NewCall, Reply, Spent
 
 _FAILED = "the model call failed; the session's events say why"
 
@@ -65,7 +65,8 @@ class ModelCalls:
         except Exception as error:
             if not is_provider_error(error):
                 raise
-            raise await self._failure(at, attempt, error) from None
+            spent = Spent(builder.usage, cost(row["model"], builder.usage))
+            raise await self._failure(at, attempt, error, spent) from None
         return await self._store.steps.record_reply(at, attempt, _reply(row["model"], builder, blocks))
 
     async def _stream(self, at: StepRef, row: Mapping[str, Any], builder: ReplyBuilder, live: _Live) -> None:
@@ -75,6 +76,7 @@ class ModelCalls:
         request = model_request(row, messages)
         try:
             async with await self._client.messages.create(**request, stream=True) as stream:
+                builder.request_id = stream.response.headers.get("request-id")
                 async for event in stream:
                     fragment = builder.feed(event)
                     if fragment is not None:
@@ -82,14 +84,15 @@ class ModelCalls:
         finally:
             await live.settle()
 
-    async def _failure(self, at: StepRef, attempt: int, error: Exception) -> ApplicationError:
+    async def _failure(self, at: StepRef, attempt: int, error: Exception, spent: Spent) -> ApplicationError:
         """The error to raise; a coming retry is announced first, so that readers drop the deltas of this attempt."""
         verdict = posture(error, attempt, at.deadline_ms / 1000 - time.time())
         if verdict.final:
-            await self._store.steps.note_failure(at, attempt, verdict.reason)
+            await self._store.steps.note_failure(at, attempt, verdict.reason, spent)
             return ApplicationError(_FAILED, verdict.retryable, type=PROVIDER_ERROR, non_retryable=True)
         wait = timedelta(seconds=verdict.delay_seconds)
-        await self._store.steps.announce_retry(at, attempt, describe(error), round(verdict.delay_seconds * 1000))
+        wait_ms = round(verdict.delay_seconds * 1000)
+        await self._store.steps.announce_retry(at, attempt, describe(error), wait_ms, spent)
         return ApplicationError(_FAILED, type=PROVIDER_ERROR, next_retry_delay=wait)
 
 
@@ -144,6 +147,7 @@ def _reply(model: str, builder: ReplyBuilder, blocks: list[dict[str, Any]]) -> R
         usage=builder.usage,
         cost=cost(model, builder.usage),
         stop_reason=builder.stop_reason,
+        request_id=builder.request_id,
         thinking=thinking_of(blocks),
         text=text_of(blocks),
         calls=calls,

@@ -33,6 +33,7 @@ class ReplyBuilder:
 
     usage: Usage = field(default_factory=Usage)
     stop_reason: str | None = None
+    request_id: str | None = None
     whole: bool = False
     _blocks: list[_Block] = field(default_factory=list)
 

@@ -77,7 +77,7 @@ class ToolCalls:
         try:
             workspace = self._workspaces.of(claim.session)
         except (OSError, ValueError) as error:
-            raise ToolError("WORKSPACE", f"the workspace cannot be used: {error}") from error
+            raise ToolError("WORKSPACE", f"the workspace cannot be used ({type(error).__name__})") from error
         try:
             return await call(spec, claim.arguments, ToolContext(workspace=workspace, progress=progress))
         except (ToolError, ApplicationError):

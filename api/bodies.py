@@ -69,12 +69,19 @@ class _StrictRequest(Request):
 
 class StrictRoute(APIRoute):
     """A route that reads JSON as RFC 8259 has it. Python's own parser also takes NaN and half surrogate pairs, which
-    could never be sent again, and numbers and nesting without end, which would fail somewhere behind it."""
+    could never be sent again, and numbers and nesting without end, which would fail somewhere behind it. A query
+    parameter that the call does not have is named like an unknown field, not dropped in silence."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        known = {field.alias for field in self.dependant.query_params}
 
         async def strictly(request: Request) -> Response:
+            unknown = sorted(set(request.query_params) - known)
+            if unknown:
+                fields = [{"field": name[:100], "problem": "is not a parameter of this call"} for name in unknown[:20]]
+                told = "; ".join(f"{field['field']}: {field['problem']}" for field in fields[:5])
+                raise Problem(422, "INVALID", f"The request is not valid: {told}", details=fields)
             return await handle(_StrictRequest(request.scope, request.receive))
 
         return strictly

@@ -88,7 +88,8 @@ async def change(conversation_id: str, body: ConversationChange, parts: PartsOf,
 
 @router.delete("/conversations/{conversation_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def delete(conversation_id: str, parts: PartsOf, caller: Caller) -> None:
-    """Remove a conversation and everything of it; refused while a session runs."""
+    """Remove a conversation, its messages, sessions and events; refused while a session runs. Files in its workspace
+    stay."""
     await parts.store.conversations.delete(conversation_id)
 
 

@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError, WorkflowQueryRejectedError
@@ -20,20 +19,19 @@ from temporalio.service import RPCError, RPCStatusCode
 from session.wire import (
     CANCEL_SIGNAL,
     PROGRESS_QUERY,
-    SEARCH_ATTRIBUTES,
     TASK_QUEUE,
     WORKFLOW,
     CancelRequest,
     Progress,
 )
 from store.sessions import session_input
+from workflows.options import BACKSTOP
+from workflows.registration import register_search_attributes
 
 RPC_TIMEOUT = timedelta(seconds=5)
 PROGRESS_TIMEOUT = timedelta(seconds=1)
 TASK_TIMEOUT = timedelta(seconds=5)
 """How long a worker that died (or sleeps) with a workflow task in its hands is waited for. The default is 10 s."""
-BACKSTOP = timedelta(seconds=15)
-"""The workflow's execution timeout is the session's limit plus this (workflows.options.BACKSTOP)."""
 
 Fate = Literal["running", "completed", "cancelled", "terminated", "timedOut", "failed", "missing"]
 _FATES: dict[WorkflowExecutionStatus, Fate] = {
@@ -176,27 +174,12 @@ class Temporal:
     async def has_search_attributes(self) -> bool:
         """Whether Perdure's search attributes are registered; they are added where that is allowed. Asked once."""
         if self._attributes is None:
-            self._attributes = await register_search_attributes(self.client)
+            try:
+                async with _within(RPC_TIMEOUT):
+                    self._attributes = await register_search_attributes(self.client)
+            except _FAILED as error:
+                raise TemporalAway("Temporal did not answer") from error
         return self._attributes
-
-
-async def register_search_attributes(client: Client) -> bool:
-    """Register what is missing; False where that is not allowed. Raises TemporalAway."""
-    operator, namespace = client.operator_service, client.namespace
-    try:
-        known = await operator.list_search_attributes(
-            ListSearchAttributesRequest(namespace=namespace), timeout=RPC_TIMEOUT
-        )
-        missing = [name for name in SEARCH_ATTRIBUTES if name not in known.custom_attributes]
-        if missing:
-            keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-            request = AddSearchAttributesRequest(namespace=namespace, search_attributes=dict.fromkeys(missing, keyword))
-            await operator.add_search_attributes(request, timeout=RPC_TIMEOUT)
-    except _FAILED as error:
-        if _status(error) in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
-            raise TemporalAway("Temporal did not answer") from error
-        return False
-    return True
 
 
 def _attributes(row: Mapping[str, Any]) -> TypedSearchAttributes:

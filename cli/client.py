@@ -37,9 +37,13 @@ async def ask(client: httpx.AsyncClient, method: str, path: str, **options: Any)
         answer = await client.request(method, path, **options)
     except httpx.TransportError as error:
         raise ClientError(f"no server answers at {client.base_url}; start one with `perdure serve`") from error
+    try:
+        told = answer.json()
+    except ValueError as error:
+        raise ClientError(f"what answers at {client.base_url} is not Perdure") from error
     if answer.is_error:
-        raise ClientError(answer.json().get("error", answer.text))
-    return answer.json()
+        raise ClientError(told["error"] if isinstance(told, dict) and "error" in told else answer.text[:500])
+    return told
 
 
 async def run(screen: Console, url: str, body: dict[str, Any]) -> bool:

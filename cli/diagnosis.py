@@ -106,7 +106,9 @@ async def _api(url: str) -> Finding:
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
             answer = (await client.get(f"{url}/health/ready")).json()
-    except (httpx.HTTPError, ValueError):
+        away = [name for name, part in answer["parts"].items() if part["state"] != "up"]
+    except httpx.HTTPError:
         return Finding("api", url, "off", "not running; `perdure serve` starts it")
-    away = [name for name, part in answer["parts"].items() if part["state"] != "up"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Finding("api", url, "broken", "something else answers here; choose another port with --port")
     return Finding("api", url, "broken" if away else "ok", f"away: {', '.join(away)}" if away else answer["status"])

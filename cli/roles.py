@@ -90,7 +90,7 @@ async def worker_alone(settings: Settings) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.workspace_root.mkdir(parents=True, exist_ok=True)
     if settings.bus_url is not None:
         raise StartError("PERDURE_BUS_URL: only the in-process bus exists so far; leave it unset.")

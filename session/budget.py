@@ -30,8 +30,6 @@ def percent_used(usage: Usage, max_budget: int) -> int:
     return usage.total_tokens * 100 // max_budget
 
 
-def warning_due(before: Usage, after: Usage, max_budget: int | None) -> bool:
-    """True for the one reply that first passes 80 % of the token budget, also by a jump beyond 100."""
-    if max_budget is None:
-        return False
-    return percent_used(before, max_budget) < WARN_AT_PERCENT <= percent_used(after, max_budget)
+def is_warning_level(usage: Usage, max_budget: int | None) -> bool:
+    """True from 80 % of the token budget on; the warning itself is told once."""
+    return max_budget is not None and percent_used(usage, max_budget) >= WARN_AT_PERCENT

@@ -93,17 +93,24 @@ def apply_reply(state: State, reply: ModelReply) -> State:
     for call in reply.calls:
         repeats = repeats + 1 if call.digest == digest else 1
         digest = call.digest
-    cost = state.cost if reply.cost is None else (state.cost or 0.0) + reply.cost
+    usage, cost = _spent(state, reply)
     return replace(
         state,
         step=state.step + 1,
-        usage=state.usage + reply.usage,
+        usage=usage,
         cost=cost,
         pending=tuple(reply.calls),
         ended_turn=not reply.calls,
         last_digest=digest,
         repeats=repeats,
     )
+
+
+def _spent(state: State, reply: ModelReply) -> tuple[Usage, float | None]:
+    """What was spent until now: as the store counts it, or (replies recorded before it said so) the sum of replies."""
+    if reply.total is not None:
+        return reply.total, reply.total_cost
+    return state.usage + reply.usage, state.cost if reply.cost is None else (state.cost or 0.0) + reply.cost
 
 
 def apply_result(state: State, fate: ToolFate) -> State:

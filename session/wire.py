@@ -69,12 +69,17 @@ class CallRef:
 
 @dataclass(frozen=True, slots=True)
 class ModelReply:
-    """The small value `call_model` returns. `interrupted`: it was stopped before the reply was whole."""
+    """The small value `call_model` returns. `interrupted`: it was stopped before the reply was whole.
+
+    `total` and `total_cost`: what the session has spent with this reply, cut attempts included.
+    """
 
     usage: Usage = field(default_factory=Usage)
     cost: float | None = None
     calls: list[CallRef] = field(default_factory=list)
     interrupted: bool = False
+    total: Usage | None = None
+    total_cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,11 +180,4 @@ async def _complete_step_if_last(ledger: Ledger, at: ToolRef) -> None:
     if found is None or found["calls"] != found["done"]:
         return
     spent = Usage(**json.loads(found["usage"]))
-    now = ledger.usage
-    before = Usage(
-        now.input_tokens - spent.input_tokens,
-        now.output_tokens - spent.output_tokens,
-        now.cache_read_tokens - spent.cache_read_tokens,
-        now.cache_write_tokens - spent.cache_write_tokens,
-    )
-    complete_step(ledger, at.at.step, spent, before, found["calls"])
+    await complete_step(ledger, at.at.step, spent, found["calls"])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from session.budget import percent_used, warning_due
+from session.budget import is_warning_level, percent_used
 from session.events import BudgetWarning, StepComplete
 from session.live import model_scope
 from session.usage import Usage
 from store.ledger import Ledger
 
+_WARNING = "budget/warning"
 
-def complete_step(ledger: Ledger, step: int, usage: Usage, before: Usage, calls: int) -> None:
+
+async def complete_step(ledger: Ledger, step: int, usage: Usage, calls: int) -> None:
     """Append `step:complete` and, the first time that 80 % of the token budget is passed, `budget:warning`."""
     budget, used = ledger.row["max_budget"], ledger.usage
     complete = StepComplete(
@@ -22,9 +24,7 @@ def complete_step(ledger: Ledger, step: int, usage: Usage, before: Usage, calls:
         duration_ms=ledger.now_ms - (ledger.value("step_started_ms") or ledger.now_ms),
     )
     ledger.append(f"step/{step}/complete", complete, closes=model_scope(step))
-    if budget is not None and warning_due(before, used, budget):
+    if is_warning_level(used, budget) and not await ledger.has_fact(_WARNING):
         percent = percent_used(used, budget)
-        ledger.append(
-            "budget/warning",
-            BudgetWarning(percent_used=percent, used_budget=used.total_tokens, max_budget=budget),
-        )
+        warning = BudgetWarning(percent_used=percent, used_budget=used.total_tokens, max_budget=budget)
+        ledger.append(_WARNING, warning)

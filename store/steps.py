@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 from sqlalchemy import bindparam, delete, insert, select
@@ -62,6 +62,16 @@ class Reply:
     thinking: str = ""
     text: str = ""
     calls: Sequence[NewCall] = ()
+
+
+class Spent(NamedTuple):
+    """What an attempt cost that brought no reply."""
+
+    usage: Usage
+    cost: float | None
+
+
+NOTHING = Spent(Usage(), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +140,22 @@ class Steps:
         )
         ledger.append(f"step/{at.step}", started, closes=model_scope(at.step), attempt=attempt)
 
-    async def announce_retry(self, at: StepRef, attempt: int, reason: str, retry_after_ms: int) -> None:
-        """Attempt `attempt` failed and another will come: tell readers to drop its deltas. Raises as `fence`."""
+    async def announce_retry(
+        self, at: StepRef, attempt: int, reason: str, retry_after_ms: int, spent: Spent = NOTHING
+    ) -> None:
+        """Attempt `attempt` failed and another will come: tell readers to drop its deltas. Raises as `fence`.
+
+        `spent`: what the provider had counted of the reply that was cut off; it is paid for all the same.
+        """
         key = _retry_key(at, attempt + 1)
         async with self.ledgers.open(at.session_id) as ledger:
             fence(ledger, at, attempt)
             if not await ledger.has_fact(key):
                 coming = StepRetry(step=at.step, attempt=attempt + 1, reason=reason, retry_after_ms=retry_after_ms)
                 ledger.append(key, coming, closes=model_scope(at.step), attempt=attempt + 1)
+                _spend(ledger, *spent)
 
-    async def note_failure(self, at: StepRef, attempt: int, reason: str) -> None:
+    async def note_failure(self, at: StepRef, attempt: int, reason: str, spent: Spent = NOTHING) -> None:
         """The step cannot be made: keep the provider's words for the session's closing. Raises as `fence`.
 
         They stand here and not in Temporal, which is told no content.
@@ -147,6 +163,7 @@ class Steps:
         async with self.ledgers.open(at.session_id) as ledger:
             fence(ledger, at, attempt)
             ledger.changes["failure"] = reason
+            _spend(ledger, *spent)
 
     async def start_thinking(self, at: StepRef, attempt: int) -> None:
         """The first piece of reasoning arrived; said once per step, whatever attempt. Raises as `fence`."""
@@ -164,17 +181,17 @@ class Steps:
         async with self.ledgers.open(at.session_id) as ledger:
             known = await _turn(ledger, at.step)
             if known is not None and not known["partial"]:
-                return _reply_of(known)
+                return _reply_of(ledger, known)
             fence(ledger, at, attempt)
             await _put_turn(ledger, at.step, reply, partial=False, again=known is not None)
             await _insert_calls(ledger, at.step, reply.calls)
-            before = ledger.usage
-            _spend(ledger, reply)
+            _spend(ledger, reply.usage, reply.cost)
             for key, fact in _reply_facts(ledger, at.step, reply):
                 ledger.append(f"step/{at.step}/{key}", fact, closes=model_scope(at.step))
             if not reply.calls:
-                complete_step(ledger, at.step, reply.usage, before, 0)
-        return ModelReply(reply.usage, reply.cost, [call.ref for call in reply.calls])
+                await complete_step(ledger, at.step, reply.usage, 0)
+            calls = [call.ref for call in reply.calls]
+            return ModelReply(reply.usage, reply.cost, calls, False, ledger.usage, ledger.value("cost"))
 
     async def record_partial(self, at: StepRef, attempt: int, reply: Reply) -> None:
         """Keep what came of a reply that cancel or timeout cut off; it never counts as the step's reply.
@@ -187,7 +204,7 @@ class Steps:
             known = await _turn(ledger, at.step)
             if known is not None and not known["partial"]:
                 return
-            _spend(ledger, reply)
+            _spend(ledger, reply.usage, reply.cost)
             if known is not None:
                 return
             blocks = [block for block in reply.blocks if block.get("type") != "tool_use"]
@@ -208,12 +225,13 @@ async def _turn(ledger: Ledger, step: int) -> Row | None:
 
 async def _recorded(ledger: Ledger, step: int) -> ModelReply | None:
     turn = await _turn(ledger, step)
-    return None if turn is None or turn["partial"] else _reply_of(turn)
+    return None if turn is None or turn["partial"] else _reply_of(ledger, turn)
 
 
-def _reply_of(turn: Row) -> ModelReply:
+def _reply_of(ledger: Ledger, turn: Row) -> ModelReply:
     calls = [CallRef(**call) for call in json.loads(turn["calls"])]
-    return ModelReply(Usage(**json.loads(turn["usage"])), turn["cost"], calls)
+    usage = Usage(**json.loads(turn["usage"]))
+    return ModelReply(usage, turn["cost"], calls, False, ledger.usage, ledger.value("cost"))
 
 
 async def _put_turn(ledger: Ledger, step: int, reply: Reply, *, partial: bool, again: bool) -> None:
@@ -256,16 +274,16 @@ async def _insert_calls(ledger: Ledger, step: int, calls: Sequence[NewCall]) -> 
     await ledger.connection.execute(_NEW_CALLS, rows)
 
 
-def _spend(ledger: Ledger, reply: Reply) -> None:
-    usage = ledger.usage + reply.usage
+def _spend(ledger: Ledger, usage: Usage, cost: float | None) -> None:
+    now = ledger.usage + usage
     ledger.changes |= {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cache_read_tokens": usage.cache_read_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
+        "input_tokens": now.input_tokens,
+        "output_tokens": now.output_tokens,
+        "cache_read_tokens": now.cache_read_tokens,
+        "cache_write_tokens": now.cache_write_tokens,
     }
-    if reply.cost is not None:
-        ledger.changes["cost"] = (ledger.value("cost") or 0.0) + reply.cost
+    if cost is not None:
+        ledger.changes["cost"] = (ledger.value("cost") or 0.0) + cost
 
 
 def _reply_facts(ledger: Ledger, step: int, reply: Reply) -> list[tuple[str, Event]]:

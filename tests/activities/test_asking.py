@@ -13,7 +13,14 @@ from store.transcript import CallResult, Said, Turn
 
 def row(model: str = "claude-sonnet-5-5", **changes: Any) -> dict[str, Any]:
     settings = {"allowedTools": None, "systemPrompt": None, "temperature": None} | changes.pop("settings", {})
-    base = {"id": "sess_1", "model": model, "effort": "medium", "show_thinking": True, "created_ms": 1_790_000_000_000}
+    base = {
+        "id": "sess_1",
+        "model": model,
+        "effort": "medium",
+        "security_mode": "full",
+        "show_thinking": True,
+        "created_ms": 1_790_000_000_000,
+    }
     return {**base, **changes, "settings": json.dumps(settings)}
 
 

@@ -148,3 +148,20 @@ async def test_without_a_key_the_session_ends_at_once_and_says_what_to_set(
     assert "ANTHROPIC_API_KEY" in error["message"]
     assert types(facts(events))[2:] == ["step:start", "message_saved", "error"]
     assert len(fake.requests) == asked, "nothing is sent, with whatever the environment holds"
+
+
+async def test_what_cut_replies_cost_is_counted_and_ends_a_budget(http: httpx.AsyncClient, fake: Running) -> None:
+    cuts: list[dict[str, Any]] = [{"kind": "cut", "after_deltas": 3}, {"kind": "clean_cut", "after_deltas": 3}]
+    wasteful = {**fails_first(*cuts), "tools": [{"name": "directory_tree", "input": {}}]}
+    running = await start(http, script(wasteful), maxBudget=4000)
+    events = await follow(http, running["id"])
+    billed = [record.usage for record in fake.requests if record.session == running["id"]]
+    prompts = sum(
+        usage.input_tokens + usage.cache_read_input_tokens + usage.cache_creation_input_tokens for usage in billed
+    )
+    ended = await session(http, running["id"])
+    usage = ended["usage"]
+    assert len(billed) == 3
+    assert usage["inputTokens"] + usage["cacheReadTokens"] + usage["cacheWriteTokens"] == prompts
+    assert the(events, "complete")["stopReason"] == "budgetExceeded"
+    assert len(only(events, "budget:warning")) == 1

@@ -237,3 +237,9 @@ async def test_the_agentic_call_names_its_session_in_its_headers(http: httpx.Asy
     answer = await http.post(path, json={"content": HELLO})
     assert answer.status_code == 200
     assert answer.headers["location"] == f"/api/sessions/{answer.headers['x-session-id']}"
+
+
+async def test_a_query_parameter_that_does_not_exist_is_named(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/api/sessions", params={"staus": "failed"})
+    assert answer.status_code == 422
+    assert answer.json()["details"] == [{"field": "staus", "problem": "is not a parameter of this call"}]

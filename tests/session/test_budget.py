@@ -2,7 +2,7 @@
 
 import pytest
 
-from session.budget import percent_used, warning_due
+from session.budget import is_warning_level, percent_used
 from session.usage import Usage
 
 
@@ -10,24 +10,13 @@ def used(tokens: int) -> Usage:
     return Usage(input_tokens=tokens)
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "due"),
-    [
-        (0, 799, False),
-        (0, 800, True),
-        (799, 800, True),
-        (799, 5000, True),
-        (800, 900, False),
-        (900, 5000, False),
-        (0, 0, False),
-    ],
-)
-def test_the_warning_is_due_for_the_one_reply_that_passes_eighty_percent(before: int, after: int, due: bool) -> None:
-    assert warning_due(used(before), used(after), 1000) is due
+@pytest.mark.parametrize(("tokens", "due"), [(0, False), (799, False), (800, True), (900, True), (5000, True)])
+def test_from_eighty_percent_on_the_budget_is_at_the_warning_level(tokens: int, due: bool) -> None:
+    assert is_warning_level(used(tokens), 1000) is due
 
 
 def test_without_a_budget_there_is_nothing_to_warn_of() -> None:
-    assert not warning_due(used(0), used(10**9), None)
+    assert not is_warning_level(used(10**9), None)
 
 
 def test_a_jump_beyond_the_budget_is_told_as_more_than_a_hundred_percent() -> None:

@@ -44,9 +44,9 @@ async def test_every_call_of_a_reply_is_told_and_waits(store: Store) -> None:
 async def test_a_claim_gives_the_arguments_and_the_session(store: Store) -> None:
     _, (harmful, harmless) = await called(store, new_call("a", "sideEffect", n=1), new_call("b", "readOnly", n=2))
     started = await store.calls.start(harmful, 1)
-    assert (started.arguments, started.fate, started.session["goal"]) == ({"n": 1}, None, "do it")
+    assert (started.arguments, started.fate, started.session["security_mode"]) == ({"n": 1}, None, "full")
     looked = await store.calls.look(harmless)
-    assert (looked.arguments, looked.fate, looked.session["goal"]) == ({"n": 2}, None, "do it")
+    assert (looked.arguments, looked.fate, looked.session["security_mode"]) == ({"n": 2}, None, "full")
 
 
 async def test_a_result_is_told_and_the_step_completes_with_the_last(store: Store, clock: Clock) -> None:
