@@ -8,6 +8,7 @@ from session.usage import Usage
 from session.wire import CallRef, Ending, ModelReply
 from store import Store
 from store.ledger import Fenced, NotFound, SessionOver
+from store.steps import Spent
 from tests.store.acting import OK, Clock, new_call, new_session, reply, step, story, tool, types
 
 
@@ -77,7 +78,8 @@ async def test_the_first_stored_reply_wins_and_later_attempts_are_given_it(store
     await store.steps.begin(at, 1)
     call = new_call("t1", path="x")
     first = await store.steps.record_reply(at, 1, reply("first", call, tokens=30, cost=0.5))
-    assert first == ModelReply(Usage(input_tokens=30), 0.5, [call.ref])
+    spent = Usage(input_tokens=30)
+    assert first == ModelReply(spent, 0.5, [call.ref], total=spent, total_cost=0.5)
     before = await story(store, session)
     assert (await store.steps.begin(at, 2)).recorded == first
     assert await store.steps.record_reply(at, 2, reply("second", tokens=99)) == first
@@ -257,3 +259,18 @@ async def test_attempts_that_race_are_put_in_order(store: Store) -> None:
     )
     assert sum(isinstance(one, ModelReply) for one in wrote) >= 1
     assert [fact.data["text"] for fact in await story(store, session) if fact.type == "content"] == ["by 21"]
+
+
+async def test_what_cut_attempts_cost_is_part_of_what_the_session_spent(store: Store) -> None:
+    at = step(await new_session(store))
+    lost = Spent(Usage(input_tokens=100), 0.25)
+    await store.steps.begin(at, 1)
+    await store.steps.announce_retry(at, 1, "cut", 10, lost)
+    await store.steps.announce_retry(at, 1, "cut", 10, lost)
+    await store.steps.begin(at, 2)
+    recorded = await store.steps.record_reply(at, 2, reply("done", tokens=30, cost=0.5))
+    assert recorded.usage.total_tokens == 30
+    assert recorded.total == recorded.usage + lost.usage
+    assert recorded.total_cost == 0.75
+    again = await store.steps.begin(at, 3)
+    assert again.recorded == recorded
