@@ -114,7 +114,7 @@ def _result_block(call: CallResult) -> dict[str, Any]:
 def model_request(row: Mapping[str, Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
     """Arguments of `client.messages.create` for a session's row and messages."""
     settings = json.loads(row["settings"])
-    tools = [] if row["security_mode"] == "deny" else offered_tools(settings["allowedTools"])
+    tools = offered_tools(settings["allowedTools"])
     today = datetime.fromtimestamp(row["created_ms"] / 1000, UTC).date().isoformat()
     system = system_prompt(agent=bool(tools), custom=settings["systemPrompt"], today=today)
     known = card(row["model"])
