@@ -29,7 +29,8 @@ from session.models import cost
 from session.wire import CALL_MODEL, PROVIDER_ERROR, CallRef, ModelReply, StepRef
 from store import Store
 from store.ledger import Fenced, SessionOver
-from store.steps import NewCall, Reply, Spent
+from store.replies import NewCall, Reply
+from store.steps import Spent
 
 _FAILED = "the model call failed; the session's events say why"
 

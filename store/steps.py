@@ -9,28 +9,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 from sqlalchemy import bindparam, delete, insert, select
 
-from session.events import (
-    Content,
-    Event,
-    StepRetry,
-    StepStart,
-    ThinkingEnd,
-    ThinkingStart,
-    ToolCalled,
-)
+from session.events import Content, StepRetry, StepStart, ThinkingStart
 from session.live import model_scope
 from session.usage import Usage
-from session.vocabulary import SecurityLevel
 from session.wire import CallRef, ModelReply, StepRef
 from store.completing import complete_step
 from store.database import Row, first
 from store.ledger import Fenced, Ledger, Ledgers, SessionOver
+from store.replies import NewCall, Reply, reply_facts
 from store.schema import tool_calls, turns
 
 _THIS_TURN = (turns.c.session_id == bindparam("session"), turns.c.step == bindparam("at_step"))
@@ -38,30 +30,6 @@ _TURN = select(turns.c.usage, turns.c.cost, turns.c.calls, turns.c.partial).wher
 _FORGET_TURN = delete(turns).where(*_THIS_TURN)
 _NEW_TURN = insert(turns)
 _NEW_CALLS = insert(tool_calls)
-
-
-@dataclass(frozen=True, slots=True)
-class NewCall:
-    """A tool call as the model asked for it."""
-
-    ref: CallRef
-    arguments: dict[str, Any]
-    security_level: SecurityLevel
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A model's reply on its way into the store: its blocks as received, and what is told of it."""
-
-    model: str
-    blocks: list[dict[str, Any]]
-    usage: Usage = field(default_factory=Usage)
-    cost: float | None = None
-    stop_reason: str | None = None
-    request_id: str | None = None
-    thinking: str = ""
-    text: str = ""
-    calls: Sequence[NewCall] = ()
 
 
 class Spent(NamedTuple):
@@ -186,7 +154,7 @@ class Steps:
             await _put_turn(ledger, at.step, reply, partial=False, again=known is not None)
             await _insert_calls(ledger, at.step, reply.calls)
             _spend(ledger, reply.usage, reply.cost)
-            for key, fact in _reply_facts(ledger, at.step, reply):
+            for key, fact in reply_facts(reply, at.step, shown=ledger.row["show_thinking"]):
                 ledger.append(f"step/{at.step}/{key}", fact, closes=model_scope(at.step))
             if not reply.calls:
                 await complete_step(ledger, at.step, reply.usage, 0)
@@ -284,23 +252,3 @@ def _spend(ledger: Ledger, usage: Usage, cost: float | None) -> None:
     }
     if cost is not None:
         ledger.changes["cost"] = (ledger.value("cost") or 0.0) + cost
-
-
-def _reply_facts(ledger: Ledger, step: int, reply: Reply) -> list[tuple[str, Event]]:
-    told: list[tuple[str, Event]] = []
-    if reply.thinking and ledger.row["show_thinking"]:
-        told.append(("thinking/end", ThinkingEnd(step=step, text=reply.thinking)))
-    if reply.text:
-        told.append(("content", Content(step=step, text=reply.text)))
-    for call in reply.calls:
-        called = ToolCalled(
-            tool_call_id=call.ref.id,
-            id=call.ref.id,
-            name=call.ref.name,
-            arguments=call.arguments,
-            args=call.arguments,
-            step=step,
-            security_level=call.security_level,
-        )
-        told.append((f"tool/{call.ref.id}", called))
-    return told

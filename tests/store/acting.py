@@ -12,8 +12,8 @@ from session.usage import Usage
 from session.vocabulary import Effect
 from session.wire import CallRef, StepRef, ToolRef
 from store import Store
+from store.replies import NewCall, Reply
 from store.starting import Caller, Started
-from store.steps import NewCall, Reply
 
 MODEL = "claude-test"
 OK = Result(success=True, content="fine")

@@ -9,7 +9,7 @@ from session.wire import ToolRef
 from store import Store
 from store.calls import OUTCOME_UNKNOWN
 from store.ledger import Fenced, NotFound
-from store.steps import NewCall
+from store.replies import NewCall
 from tests.store.acting import FAILED, OK, Clock, new_call, new_session, reply, step, story, tool, types
 
 HARMFUL: list[Effect] = ["sideEffect", "idempotent"]

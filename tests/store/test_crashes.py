@@ -18,7 +18,7 @@ from session.live import Frame, StoredFact
 from session.wire import Ending, ModelReply, StepRef
 from store import Store
 from store.ledger import Fenced, NotFound, SessionOver
-from store.steps import NewCall
+from store.replies import NewCall
 from tests.store.acting import FAILED, OK, new_call, new_session, reply, step, story, tool
 
 EFFECTS = ("readOnly", "idempotent", "sideEffect")

@@ -245,13 +245,16 @@ async def test_calls_leave_no_descriptor_and_no_child_behind(room: Room) -> None
             await room.call("read_file", path="../x")
 
     await one_of_each()
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
-    others = set(children.read_text().split())  # servers of other tests
+    others = _children()  # servers of other tests
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         await one_of_each()
     assert len(os.listdir("/proc/self/fd")) == before
-    await until(lambda: not set(children.read_text().split()) - others, 2)
+    await until(lambda: not _children() - others, 2)
+
+
+def _children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
 CONCEALED = """

@@ -100,6 +100,9 @@ async def _history(topology: Topology, client: Client, body: dict[str, Any], nam
     leaks = list(content_in(text))
     assert not leaks, f"{name}: content in the history: {leaks[:3]}"
     assert socket.gethostname() not in text, f"{name}: the name of this machine is in the history"
+    text = re.sub(
+        r'"stackTrace": ?"(?:[^"\\]|\\.)*"', '"stackTrace": ""', text
+    )  # where this was run is nobody's business
     return json.dumps(json.loads(text), indent=1) + "\n"
 
 
