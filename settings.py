@@ -19,6 +19,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 
+from session.policy import (
+    CommandPolicy,
+    Limits,
+    SandboxMode,
+    SearchPolicy,
+    SearchProvider,
+    ToolPolicy,
+    WebPolicy,
+)
+
 DEFAULT_MODEL = "claude-sonnet-5-5"
 DEFAULT_NAMESPACE = "default"
 _KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -107,8 +117,13 @@ def _bus_url(url: str | None) -> str | None:
 
 def _http_url(url: str | None) -> str | None:
     if url is not None and not re.match(r"https?://[^/\s]+", url):
-        raise SettingsError("ANTHROPIC_BASE_URL cannot be used: write a full address such as https://host/path.")
+        raise ValueError("write a full address such as https://host/path")
     return url
+
+
+def _words(given: object) -> object:
+    """A list of words, comma separated."""
+    return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
 
 
 def _folder(path: Path) -> Path:
@@ -154,6 +169,18 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_api_keys)] = Field(
         (), validation_alias="PERDURE_API_KEYS"
     )
+    exec_sandbox: SandboxMode = Field("auto", validation_alias="PERDURE_EXEC_SANDBOX")
+    exec_network: bool = Field(False, validation_alias="PERDURE_EXEC_NETWORK")
+    exec_memory_mb: int = Field(2048, validation_alias="PERDURE_EXEC_MEMORY_MB", ge=64)
+    exec_processes: int = Field(256, validation_alias="PERDURE_EXEC_PROCESSES", ge=8)
+    exec_file_mb: int = Field(1024, validation_alias="PERDURE_EXEC_FILE_MB", ge=1)
+    web_allow: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        (), validation_alias="PERDURE_WEB_ALLOW"
+    )
+    search_provider: SearchProvider | None = Field(None, validation_alias="PERDURE_SEARCH_PROVIDER")
+    search_key: SecretStr | None = Field(None, validation_alias="PERDURE_SEARCH_KEY")
+    search_url: Annotated[str | None, AfterValidator(_http_url)] = Field(None, validation_alias="PERDURE_SEARCH_URL")
+    mcp_servers: str | None = Field(None, validation_alias="PERDURE_MCP_SERVERS", repr=False)
     temporal: TemporalTarget | None = Field(default_factory=temporal_target, validation_alias="PERDURE_TEMPORAL_TARGET")
 
     def __init__(self, **flags: Any) -> None:
@@ -161,6 +188,25 @@ class Settings(BaseSettings):
             super().__init__(**{name: value for name, value in flags.items() if value is not None})
         except ValidationError as error:
             raise SettingsError(_sentence(error)) from None
+
+    @property
+    def tool_policy(self) -> ToolPolicy:
+        """What tools may do here. Raises SettingsError."""
+        limits = Limits(
+            memory=self.exec_memory_mb << 20, processes=self.exec_processes, file_size=self.exec_file_mb << 20
+        )
+        search = None
+        if self.search_provider is not None:
+            if self.search_provider == "searxng" and not self.search_url:
+                raise SettingsError("PERDURE_SEARCH_PROVIDER is searxng: name your instance in PERDURE_SEARCH_URL.")
+            if self.search_provider != "searxng" and not self.search_key:
+                raise SettingsError(f"PERDURE_SEARCH_PROVIDER is {self.search_provider}: set PERDURE_SEARCH_KEY.")
+            search = SearchPolicy(self.search_provider, _plain(self.search_key), self.search_url or "")
+        return ToolPolicy(
+            commands=CommandPolicy(self.exec_sandbox, self.exec_network, limits),
+            web=WebPolicy(self.web_allow),
+            search=search,
+        )
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -182,7 +228,11 @@ class Settings(BaseSettings):
     def secret_values(self) -> tuple[str, ...]:
         """Every secret in plain text, for masking what is shown; longest first, so that no part of one is left."""
         target = self.temporal.connect_config if self.temporal else ClientConnectConfig()
-        found = [_plain(self.anthropic_api_key), *(_plain(key.secret) for key in self.api_keys)]
+        found = [
+            _plain(self.anthropic_api_key),
+            _plain(self.search_key),
+            *(_plain(key.secret) for key in self.api_keys),
+        ]
         found.append(str(target.get("api_key") or ""))
         for url in (self.database_url, self.bus_url):
             password = (urlsplit(url).password if url else None) or ""

@@ -93,6 +93,7 @@ sessions = Table(
     Column("show_thinking", Boolean, nullable=False),
     Column("security_mode", _Name(16), nullable=False),
     Column("settings", _Text, nullable=False),
+    Column("toolset", _Name(64)),
     Column("step", Integer, nullable=False, default=0),
     Column("attempt", Integer, nullable=False, default=0),
     Column("epoch_ms", BigInteger, nullable=False, default=0),
@@ -157,8 +158,10 @@ tool_calls = Table(
     Column("position", Integer, nullable=False),
     Column("name", _Text, nullable=False),
     Column("arguments", _Text, nullable=False),
+    Column("shown", _Text),
     Column("effect", _Name(16), nullable=False),
     Column("security_level", _Name(16), nullable=False),
+    Column("refusal", _Text),
     Column("status", _Name(16), nullable=False),
     Column("result", _Text),
     Column("epoch_ms", BigInteger),
@@ -166,6 +169,110 @@ tool_calls = Table(
     Column("started_ms", BigInteger),
     Column("duration_ms", Integer),
 )
+
+"""`shown`: the arguments as they may be shown, where that is not as they are (secrets masked). `refusal`: why the call
+must not run, decided when its reply was recorded."""
+
+toolsets = Table(
+    "toolsets",
+    metadata,
+    Column("digest", _Name(64), primary_key=True),
+    Column("tools", _Text, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+)
+"""What workers offered: a session keeps the digest of the set that it began with."""
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", _Name(64), primary_key=True),
+    Column("session_id", _Name(64), ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    Column("conversation_id", _Name(128), nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("call_id", _Name(128), nullable=False),
+    Column("name", _Text, nullable=False),
+    Column("shown", _Text, nullable=False),
+    Column("security_level", _Name(16), nullable=False),
+    Column("status", _Name(16), nullable=False),
+    Column("decision", _Name(16)),
+    Column("by", _Text),
+    Column("reason", _Text),
+    Column("arguments", _Text),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("approvals_by_status", "status", "created_ms", "id"),
+    Index("approvals_of_call", "session_id", "step", "call_id"),
+)
+"""`arguments`: what the one who approved put in the place of the model's."""
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", _Name(64), primary_key=True),
+    Column("approval_id", _Name(64), ForeignKey("approvals.id", ondelete="CASCADE"), nullable=False),
+    Column("decision", _Name(16), nullable=False),
+    Column("by", _Text, nullable=False),
+    Column("reason", _Text),
+    Column("arguments", _Text),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("decisions_of_approval", "approval_id"),
+)
+"""Decisions as they were sent, before it is known which one wins: their content does not pass through Temporal."""
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("conversation_id", _Name(128), ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
+    Column("pattern", _Name(512), primary_key=True),
+    Column("by", _Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+"""What was allowed always, in a conversation."""
+
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("session_id", _Name(64), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("call_id", _Name(128), primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("text", _Text, nullable=False),
+)
+"""The whole of results that were too long to show, in pieces; `start` is a piece's first character."""
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("conversation_id", _Name(128), ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", _Name(64), primary_key=True),
+    Column("text", _Text, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+"""What tools keep for later calls in the same conversation, the to-do list among it."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Name(64), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("kind", _Name(16), nullable=False),
+    Column("by", _Text, nullable=False),
+    Column("tenant", _Text, nullable=False),
+    Column("session_id", _Name(64), nullable=False),
+    Column("conversation_id", _Name(128), nullable=False),
+    Column("step", Integer),
+    Column("call_id", _Name(128)),
+    Column("tool", _Name(200)),
+    Column("arguments", _Text),
+    Column("effect", _Name(16)),
+    Column("security_level", _Name(16)),
+    Column("attempt", Integer),
+    Column("status", _Name(16)),
+    Column("duration_ms", Integer),
+    Column("preview", _Text),
+    Index("audit_by_time", "at_ms", "id"),
+    Index("audit_of_session", "session_id", "at_ms", "id"),
+)
+"""Append-only: a trigger refuses changes. Its rows stay when a conversation is deleted."""
 
 idempotency_keys = Table(
     "idempotency_keys",

@@ -6,17 +6,25 @@ shown. A failure that the model should see is a `ToolError`; everything else tha
 cancellation, and is the caller's.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from activities.tools.text import clean, clipped
+from session.masking import Masker
+from session.policy import ToolPolicy
+from session.tooling import Tool
 from session.vocabulary import Effect, SecurityLevel
+
+if TYPE_CHECKING:
+    from activities.tools.jobs import Jobs
 
 Stream = Literal["stdout", "stderr"]
 
@@ -30,41 +38,82 @@ class Arguments(BaseModel):
 ArgsT = TypeVar("ArgsT", bound=BaseModel)
 
 
-class ToolError(Exception):
-    """A failure for the model to read: a machine code, a sentence, and output to show beside it."""
+class Whole(Protocol):
+    """All of a long output, kept outside of memory until it is stored. `characters`: how many there were; what is
+    kept of them (`pieces`, in order, bounded) may be less."""
 
-    def __init__(self, code: str, message: str, content: str = "") -> None:
+    characters: int
+
+    def pieces(self) -> Iterator[str]: ...
+    def close(self) -> None: ...
+
+
+class ToolError(Exception):
+    """A failure for the model to read: a machine code, a sentence, and output to show beside it (`whole`: where that
+    is only a part)."""
+
+    def __init__(self, code: str, message: str, content: str = "", whole: Whole | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.content = content
+        self.whole = whole
 
 
 @dataclass(frozen=True)
 class ToolOutput:
-    """What a tool call came to. `truncated`: the model sees less than there was."""
+    """What a tool call came to. `truncated`: the model sees less than there was. `whole`: all of it, where the tool
+    kept it; the caller closes it."""
 
     content: str
     truncated: bool = False
+    whole: Whole | None = None
+
+
+class Shelf(Protocol):
+    """What tools of a session put down and take up again in later calls."""
+
+    async def output(self, handle: str, offset: int, length: int) -> tuple[str, int] | None:
+        """`length` characters of a kept output from `offset` on, and how many it has; None when there is none."""
+
+    async def note(self, name: str) -> str | None:
+        """A note of this conversation."""
+
+    async def put_note(self, name: str, text: str) -> None:
+        """Replace a note of this conversation."""
 
 
 @dataclass(frozen=True)
 class ToolContext:
-    """What a call may touch: the session's workspace folder (made when missing), and a way to report
-    progress.
+    """What a call may touch.
 
-    `progress` is called on the event loop, must not block and must not raise. `secrets` are names of
-    environment variables that no command may see, over and above the allow-list in `environment.py`.
+    `workspace` is the session's folder (made when missing). `progress` is called on the event loop, must not block and
+    must not raise; what it gets is masked. `secrets` are names of environment variables that no command may see, over
+    and above the allow-list in `environment.py`. `sandbox_only`: commands run inside the sandbox or not at all.
+    `deadline_ms`: when the session ends at the latest (Unix ms).
     """
 
     workspace: Path
     progress: Callable[[Stream, str], None] = lambda _stream, _text: None
     secrets: tuple[str, ...] = ()
+    session_id: str = ""
+    call_id: str = ""
+    deadline_ms: int = 0
+    sandbox_only: bool = False
+    policy: ToolPolicy = field(default_factory=ToolPolicy)
+    masker: Masker = field(default_factory=Masker)
+    jobs: Jobs | None = None
+    shelf: Shelf | None = None
 
 
 @dataclass(frozen=True)
 class ToolSpec(Generic[ArgsT]):
-    """A tool as model, API and workflow see it. `timeout` is in seconds, `output_cap` in characters."""
+    """A tool as model, API and workflow see it. `timeout` is in seconds, `output_cap` in characters.
+
+    `subject` names the argument that patterns such as `exec(git *)` are held against. `runs_commands`: it
+    starts programs, so where a session is confined to the sandbox, it runs there. `effect_of` tells the effect where it
+    depends on the (unchecked) arguments.
+    """
 
     name: str
     description: str
@@ -74,6 +123,21 @@ class ToolSpec(Generic[ArgsT]):
     timeout: float
     output_cap: int
     run: Callable[[ArgsT, ToolContext], Awaitable[ToolOutput]]
+    subject: str | None = None
+    runs_commands: bool = False
+    effect_of: Callable[[Mapping[str, Any]], Effect] | None = None
+
+    def tool(self) -> Tool:
+        """What is offered to a model and listed by the API."""
+        return Tool(
+            name=self.name,
+            description=self.description,
+            input_schema=self.input_schema(),
+            security_level=self.security_level,
+            effect=self.effect,
+            subject=self.subject,
+            runs_commands=self.runs_commands,
+        )
 
     def input_schema(self) -> dict[str, Any]:
         """The arguments as a plain JSON schema: one object, nothing by reference, no generated titles."""

@@ -1,0 +1,57 @@
+"""What the operator allows tools to do: the settings of a worker, as the tools see them. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+SandboxMode = Literal["auto", "require", "off"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a command with all that it starts may take. CPU in seconds, memory and file size in bytes."""
+
+    cpu_seconds: int = 170
+    memory: int = 2 << 30
+    processes: int = 256
+    file_size: int = 1 << 30
+
+
+@dataclass(frozen=True)
+class CommandPolicy:
+    """How commands run. `sandbox`: `auto` uses bubblewrap where it works, `require` refuses to run without it."""
+
+    sandbox: SandboxMode = "auto"
+    network: bool = False
+    """Whether commands inside the sandbox reach the network."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class WebPolicy:
+    """`allowed`: hosts (`intranet.example`), addresses or networks (`10.0.0.0/8`) that may be fetched from although
+    they are private."""
+
+    allowed: tuple[str, ...] = ()
+
+
+SearchProvider = Literal["brave", "tavily", "searxng"]
+
+
+@dataclass(frozen=True)
+class SearchPolicy:
+    """Who answers web_search; without it the tool is not offered. `url` overrides the provider's own address."""
+
+    provider: SearchProvider
+    key: str = field(default="", repr=False)
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class ToolPolicy:
+    """All of it."""
+
+    commands: CommandPolicy = field(default_factory=CommandPolicy)
+    web: WebPolicy = field(default_factory=WebPolicy)
+    search: SearchPolicy | None = None
