@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
+from store.audit import Audit
 from store.bus import Bus
 from store.calls import Calls
 from store.conversations import Conversations
@@ -34,6 +35,7 @@ class Store:
     facts: Facts
     transcripts: Transcripts
     conversations: Conversations
+    audit: Audit
 
     @classmethod
     def over(cls, database: Database, bus: Bus) -> Store:
@@ -50,6 +52,7 @@ class Store:
             facts=Facts(database),
             transcripts=Transcripts(database),
             conversations=Conversations(database),
+            audit=Audit(database),
         )
 
     async def ping(self) -> None:
