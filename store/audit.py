@@ -65,7 +65,7 @@ def entry_of_call(call: Mapping[str, Any], kind: AuditKind = "call", **told: Any
 def _row(ledger: Ledger, entry: NewEntry) -> dict[str, Any]:
     tenant = ledger.row["tenant"]
     return {
-        "id": make_id("audit", ledger.now_ms, os.urandom(RANDOM_BYTES)),
+        "id": make_id("aud", ledger.now_ms, os.urandom(RANDOM_BYTES)),
         "now_ms": ledger.now_ms,
         "kind": entry.kind,
         "by": entry.by or tenant or "local",
