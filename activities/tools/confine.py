@@ -9,6 +9,8 @@ file system.
 A hard link is not told from the file it names: reading through one is allowed (package managers use
 them), and changing one makes a new file in its place, so the other name keeps what it had (see
 `files.py`).
+
+What a path leads to is also held against the rule of `secret_files.py`, in the same walk.
 """
 
 import errno
@@ -19,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from activities.tools import secret_files
 from activities.tools.spec import ToolError
 
 MAX_LINKS = 40
@@ -72,18 +75,18 @@ class Place:
 
 
 @contextmanager
-def located(workspace: Path, path: str, *, create_folders: bool = False) -> Iterator[Place]:
+def located(workspace: Path, path: str, *, writing: bool = False, create_folders: bool = False) -> Iterator[Place]:
     """The place that `path` (relative to the workspace, or absolute inside it) leads to; its last name may
-    not exist.
+    not exist. `writing`: something is to be changed there.
 
-    Raises `ToolError`: OUTSIDE_WORKSPACE, INVALID_ARGUMENTS, NOT_FOUND and its neighbours, also for an
-    `OSError` of the block. With `create_folders` missing folders on the way are made; they stay if the
-    block fails.
+    Raises `ToolError`: OUTSIDE_WORKSPACE, INVALID_ARGUMENTS, SECRET_FILE, GIT_FOLDER, NOT_FOUND and its
+    neighbours, also for an `OSError` of the block. With `create_folders` missing folders on the way are
+    made; they stay if the block fails.
     """
     try:
         root = open_workspace(workspace)
         try:
-            place = _walked(root, workspace, path, create_folders)
+            place = _walked(root, workspace, path, _Purpose(writing, create_folders))
         finally:
             os.close(root)
         try:
@@ -102,6 +105,14 @@ def open_workspace(workspace: Path) -> int:
 
 
 @dataclass(frozen=True)
+class _Purpose:
+    """What the walk is for: to change what is found, and to make the folders that are missing."""
+
+    writing: bool
+    create: bool
+
+
+@dataclass(frozen=True)
 class _Detour:
     """The walk must begin again with these names: a `..` was taken, or a link replaced by its target."""
 
@@ -109,23 +120,26 @@ class _Detour:
     link: bool
 
 
-def _walked(root: int, workspace: Path, path: str, create: bool) -> Place:
+def _walked(root: int, workspace: Path, path: str, purpose: _Purpose) -> Place:
     if "\x00" in path:
         raise ToolError("INVALID_ARGUMENTS", "a path cannot contain NUL characters")
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise ToolError("INVALID_ARGUMENTS", f"the path is longer than {MAX_PATH_BYTES} bytes")
     names = _names(workspace, path, path)
     links = 0
-    while isinstance(step := _descended(root, workspace, path, names, create), _Detour):
+    while isinstance(step := _descended(root, workspace, path, names, purpose), _Detour):
         names, links = step.names, links + step.link
         if links > MAX_LINKS:
             raise ToolError("INVALID_ARGUMENTS", f"`{path}` goes through too many symbolic links")
     return step
 
 
-def _descended(root: int, workspace: Path, path: str, names: list[str], create: bool) -> Place | _Detour:
+def _descended(root: int, workspace: Path, path: str, names: list[str], purpose: _Purpose) -> Place | _Detour:
     folder = os.dup(root)
     try:
+        if purpose.writing:  # also before folders are made on the way
+            ahead = names[: names.index("..")] if ".." in names else names
+            secret_files.refuse("/".join(ahead), writing=True)
         for index, name in enumerate(names):
             if name == "..":
                 if index == 0:
@@ -137,8 +151,9 @@ def _descended(root: int, workspace: Path, path: str, names: list[str], create: 
                 detour = before + _names(workspace, target, path) + names[index + 1 :]
                 return _closing(folder, _Detour(detour, link=True))
             if index == len(names) - 1:
+                secret_files.refuse("/".join(names), writing=purpose.writing)
                 return Place(folder, name, "/".join(names))
-            inner = _entered(folder, name, create)
+            inner = _entered(folder, name, purpose.create)
             if inner is None:  # it became a link since we looked: look again
                 return _closing(folder, _Detour(names, link=True))
             os.close(folder)

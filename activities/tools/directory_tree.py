@@ -30,4 +30,5 @@ TOOL = ToolSpec(
     timeout=30,
     output_cap=50_000,
     run=run,
+    subject="path",
 )

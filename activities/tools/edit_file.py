@@ -45,7 +45,7 @@ async def run(arguments: EditFile, context: ToolContext) -> ToolOutput:
         raise ToolError("INVALID_ARGUMENTS", "`new_string` is the same as `old_string`: nothing would change")
 
     def work(check: Check) -> str:
-        with located(context.workspace, arguments.path) as place:
+        with located(context.workspace, arguments.path, writing=True) as place:
             content = read_whole(place)
             check()
             edit = _found(_text(content, place.relative), arguments, place.relative)
@@ -141,4 +141,5 @@ TOOL = ToolSpec(
     timeout=30,
     output_cap=12_000,
     run=run,
+    subject="path",
 )

@@ -158,4 +158,5 @@ TOOL = ToolSpec(
     timeout=30,
     output_cap=SHOWN + 1_000,
     run=run,
+    subject="path",
 )

@@ -13,6 +13,7 @@ from typing import Literal
 from activities.tools.confine import located, open_workspace
 from activities.tools.environment import scrubbed
 from activities.tools.process import surely
+from activities.tools.secret_files import SECRET
 from activities.tools.spec import ToolContext, ToolError, ToolOutput
 
 SCANNER = Path(__file__).with_name("scanner.py")
@@ -42,7 +43,8 @@ async def scan(request: Request, context: ToolContext) -> ToolOutput:
     """
     file_allowed = request.question == "grep"
     root, names, is_file = await asyncio.to_thread(_start, context.workspace, request.start, file_allowed)
-    asked = json.dumps({**asdict(request), "start": names, "file": is_file, "seconds": SECONDS})
+    details = {"start": names, "file": is_file, "seconds": SECONDS, "secret": SECRET.pattern}
+    asked = json.dumps({**asdict(request), **details})
     try:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", str(SCANNER), str(root)),

@@ -190,12 +190,22 @@ def tree(scan: Scan, root: int) -> None:
 def grep(scan: Scan, root: int) -> None:
     pattern = re.compile(scan.request["pattern"])
     matches = _matcher(scan)
-    searched = 0
+    secret = re.compile(scan.request["secret"], re.IGNORECASE)
+    searched = left_out = 0
     for entry in scan.walk(root):
         if entry.kind == "file" and matches(entry):
-            searched += _grep_file(scan, entry, pattern)
+            if secret.search("/".join(entry.parts)):
+                left_out += 1
+            else:
+                searched += _grep_file(scan, entry, pattern)
     if scan.results == 0:
-        scan.say(f"[no match in {searched} text {'file' if searched == 1 else 'files'}]")
+        scan.say(f"[no match in {_files(searched, 'text ')}]")
+    if left_out:
+        scan.say(f"[not searched: {_files(left_out)} that may hold secrets, going by the name]")
+
+
+def _files(number: int, kind: str = "") -> str:
+    return f"{number} {kind}{'file' if number == 1 else 'files'}"
 
 
 def _grep_file(scan: Scan, entry: Entry, pattern: re.Pattern[str]) -> bool:

@@ -20,7 +20,7 @@ async def run(arguments: WriteFile, context: ToolContext) -> ToolOutput:
     content = arguments.content.encode()
 
     def work(check: Check) -> str:
-        with located(context.workspace, arguments.path, create_folders=arguments.create_dirs) as place:
+        with located(context.workspace, arguments.path, writing=True, create_folders=arguments.create_dirs) as place:
             if arguments.append:
                 done = "created" if append(place, content) else "appended to"
             else:
@@ -43,4 +43,5 @@ TOOL = ToolSpec(
     timeout=30,
     output_cap=2_000,
     run=run,
+    subject="path",
 )
