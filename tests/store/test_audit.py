@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from session.auditing import ARGUMENTS_CHARS, PREVIEW_CHARS, AuditEntry, NewEntry, bounded
 from store import Store
 from store.audit import EXPORT_ROWS, AuditFilters, append, entry_of_call, query
-from store.cursor import BadCursor
+from store.cursor import BadCursor, encode
 from store.ledger import NotFound
 from store.schema import audit
 from store.starting import Caller
@@ -94,7 +94,7 @@ async def test_an_entry_about_a_recorded_call_shows_its_arguments_as_they_may_be
     await store.steps.record_reply(at, 1, reply("", new_call("toolu_1", "sideEffect", command="ls")))
     async with store.sessions.ledgers.open(session.id) as ledger:
         row = (await ledger.connection.execute(text("SELECT * FROM tool_calls"))).mappings().one()
-        await append(ledger, entry_of_call(row, status="success", duration_ms=5))
+        await append(ledger, entry_of_call({**row}, status="success", duration_ms=5))
         await append(ledger, entry_of_call({**row, "shown": '{"command": "[secret]"}'}, "refusal", preview="no"))
     call, refusal = (await store.audit.of_session(session.id, None, 10))[0]
     assert (call.tool, call.step, call.tool_call_id, call.effect) == ("exec", 1, "toolu_1", "sideEffect")
@@ -237,8 +237,8 @@ async def test_pages_are_read_from_an_index_in_its_order(
     store: Store, filters: AuditFilters, oldest_first: bool, index: str
 ) -> None:
     if not store.database.is_sqlite:
-        await _fill(store, 5_000)
-    for cursor in (None, "MTc5NTM4NTIzMTc2NzphdWRpdF8wMW04Mm1zMmNwbXJ0Zmhxd2F4ZHZ2NnQycQ"):
+        await _fill(store, 20_000)
+    for cursor in (None, encode(1_700_000_010_000, "aud_10000")):
         plan = await _plan(store, filters, cursor, oldest_first)
         assert index in plan, plan
         assert "TEMP B-TREE" not in plan and "Sort" not in plan and "Seq Scan" not in plan, plan
@@ -258,7 +258,7 @@ async def _fill(store: Store, rows: int) -> None:
     """PostgreSQL reads small tables whole, whatever indexes they have."""
     filled = (
         'INSERT INTO audit (id, at_ms, kind, "by", tenant, session_id, conversation_id, tool, status)'
-        " SELECT 'aud_' || n, 1700000000000 + n, 'call', 'a', '', 'sess_' || lpad((n % 10)::text, 5, '0'), 'c',"
+        " SELECT 'aud_' || n, 1700000000000 + n, 'call', 'a', '', 'sess_' || lpad((n % 100)::text, 5, '0'), 'c',"
         " 'exec', 'success' FROM generate_series(1, :rows) n"
     )
     async with store.database.write() as connection:
