@@ -126,6 +126,8 @@ class ToolSpec(Generic[ArgsT]):
     subject: str | None = None
     runs_commands: bool = False
     effect_of: Callable[[Mapping[str, Any]], Effect] | None = None
+    schema: Mapping[str, Any] | None = None
+    """The JSON schema of the arguments where `arguments` does not tell it; then `run` checks them itself."""
 
     def tool(self) -> Tool:
         """What is offered to a model and listed by the API."""
@@ -141,6 +143,8 @@ class ToolSpec(Generic[ArgsT]):
 
     def input_schema(self) -> dict[str, Any]:
         """The arguments as a plain JSON schema: one object, nothing by reference, no generated titles."""
+        if self.schema is not None:
+            return dict(self.schema)
         schema = self.arguments.model_json_schema(by_alias=True)
         tidy: dict[str, Any] = _tidied(schema, schema.get("$defs", {}))
         tidy.pop("description", None)  # the model's docstring; the tool has its own description
