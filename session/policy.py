@@ -26,6 +26,8 @@ class CommandPolicy:
     network: bool = False
     """Whether commands inside the sandbox reach the network."""
     limits: Limits = field(default_factory=Limits)
+    hidden: tuple[str, ...] = ()
+    """Folders and files that no command inside the sandbox may see: the data dir, other sessions' workspaces."""
 
 
 @dataclass(frozen=True)

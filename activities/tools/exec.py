@@ -58,7 +58,9 @@ async def run(arguments: Exec, context: ToolContext) -> ToolOutput:
     folder = await asyncio.to_thread(_folder, context.workspace, arguments.workdir)
     try:
         async with asyncio.timeout(arguments.timeout):
-            code = await run_tree((shell, "-c", arguments.command), folder, environment, output.hear)
+            code = await run_tree(
+                (shell, "-c", arguments.command), folder, environment, output.hear, context.policy.commands.limits
+            )
     except TimeoutError as error:
         told = f"the command was killed after {arguments.timeout:g} s, with all that it had started"
         raise ToolError("TIMEOUT", told, content=output.with_line("killed: time limit")) from error

@@ -22,6 +22,7 @@ from typing import Any
 
 from activities.tools.spec import Stream, ToolError
 from activities.tools.text import clean
+from session.policy import Limits
 
 WARDEN = Path(__file__).with_name("warden.py")
 MARK = "PERDURE_CALL"
@@ -34,7 +35,9 @@ DRAIN = 0.5
 Hear = Callable[[Stream, str], None]
 
 
-async def run_tree(program: Sequence[str], folder: int, environment: Mapping[str, str], hear: Hear) -> int:
+async def run_tree(
+    program: Sequence[str], folder: int, environment: Mapping[str, str], hear: Hear, limits: Limits
+) -> int:
     """Run `program` in `folder` (a descriptor) and give its exit code; `hear` gets its output as it comes.
 
     However this ends (also by cancellation), the command and all that it started are dead and reaped by
