@@ -12,6 +12,7 @@ _NAMES = (
     "read_file",
     "write_file",
     "edit_file",
+    "patch_apply",
     "search_files",
     "grep",
     "directory_tree",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from activities.tools.confine import located
-from activities.tools.files import read_whole, replace
+from activities.tools.files import read_whole, replace, text_of
 from activities.tools.spec import Arguments, ToolContext, ToolError, ToolOutput, ToolSpec
 from activities.tools.text import count
 from activities.tools.threads import Check, in_thread
@@ -48,18 +48,11 @@ async def run(arguments: EditFile, context: ToolContext) -> ToolOutput:
         with located(context.workspace, arguments.path, writing=True) as place:
             content = read_whole(place)
             check()
-            edit = _found(_text(content, place.relative), arguments, place.relative)
+            edit = _found(text_of(content, place.relative), arguments, place.relative)
             replace(place, edit.result().encode(), check)
             return f"{count(len(edit.at), 'replacement')} in {place.relative}\n{diff(edit)}"
 
     return ToolOutput(await in_thread(work))
-
-
-def _text(content: bytes, path: str) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:  # writing it back would spoil the rest
-        raise ToolError("BINARY_FILE", f"`{path}` is not UTF-8 text: byte {error.start} does not fit") from error
 
 
 def _found(text: str, arguments: EditFile, path: str) -> Edit:

@@ -12,12 +12,12 @@ from activities.tools.threads import Check
 MAX_EDIT_BYTES = 10_000_000
 
 
-def replace(place: Place, content: bytes, check: Check) -> bool:
+def replace(place: Place, content: bytes, check: Check, executable: bool | None = None) -> bool:
     """Make `content` the file here, atomically; True when the file is new.
 
-    The mode of a file that was there stays; its owner and extended attributes are those of a new file. A
-    crash in the middle leaves the old file as it was and a `.*.tmp` beside it. Not synced to disk: a
-    power cut may undo it.
+    The mode of a file that was there stays (but for `executable`, where that is said); its owner and
+    extended attributes are those of a new file. A crash in the middle leaves the old file as it was and a
+    `.*.tmp` beside it. Not synced to disk: a power cut may undo it.
     """
     before = place.status()
     if before is not None:
@@ -30,8 +30,9 @@ def replace(place: Place, content: bytes, check: Check) -> bool:
     try:
         with os.fdopen(opened, "wb") as file:
             file.write(content)
-            if before is not None:
-                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+            mode = stat.S_IMODE((before or os.fstat(file.fileno())).st_mode)
+            if before is not None or executable is not None:
+                os.fchmod(file.fileno(), _with_x(mode, executable))
         check()
         # rename replaces the name itself: a link that was put there meanwhile is replaced, not followed.
         os.rename(temporary, place.name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
@@ -40,6 +41,13 @@ def replace(place: Place, content: bytes, check: Check) -> bool:
             os.unlink(temporary, dir_fd=place.folder)
         raise
     return before is None
+
+
+def _with_x(mode: int, executable: bool | None) -> int:
+    """Executable for those who may read it, or for nobody; None leaves it."""
+    if executable is None:
+        return mode
+    return mode | (mode & 0o444) >> 2 if executable else mode & ~0o111
 
 
 def append(place: Place, content: bytes) -> bool:
@@ -63,3 +71,11 @@ def read_whole(place: Place) -> bytes:
     if len(content) > MAX_EDIT_BYTES:
         raise ToolError("TOO_LARGE", f"`{place.relative}` is larger than {MAX_EDIT_BYTES:,} bytes")
     return content
+
+
+def text_of(content: bytes, path: str) -> str:
+    """The content of a file that is to be changed and written back. Raises `ToolError` where it is not UTF-8."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:  # writing it back would spoil the rest
+        raise ToolError("BINARY_FILE", f"`{path}` is not UTF-8 text: byte {error.start} does not fit") from error

@@ -46,6 +46,7 @@ def test_levels_and_effects_are_as_the_tools_act() -> None:
         "read_file": ("safe", "readOnly"),
         "write_file": ("moderate", "sideEffect"),
         "edit_file": ("moderate", "sideEffect"),
+        "patch_apply": ("moderate", "sideEffect"),
         "search_files": ("safe", "readOnly"),
         "grep": ("safe", "readOnly"),
         "directory_tree": ("safe", "readOnly"),
