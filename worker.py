@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
@@ -12,14 +12,19 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRu
 
 from activities.asking import Transcript
 from activities.call_model import ModelCalls
+from activities.catalog import Catalog, ToolSource, custom_tools
 from activities.client import Provider, provider_client
 from activities.close_session import Closings
+from activities.judging import Offers
+from activities.record_decision import Decisions
 from activities.run_tool import ToolCalls
+from activities.surroundings import Surroundings
 from activities.tools.environment import conceal
 from activities.workspaces import Workspaces
+from session.masking import Masker
 from session.wire import TASK_QUEUE
 from settings import Settings
-from store import Store
+from store import Store, StoreUnavailable
 from workflows.registration import register_search_attributes
 from workflows.session import SessionWorkflow
 
@@ -35,7 +40,7 @@ def make_worker(
     client: Client,
     store: Store,
     provider: Provider,
-    workspaces: Workspaces,
+    around: Surroundings,
     *,
     task_queue: str = TASK_QUEUE,
     max_cached_workflows: int = 1000,
@@ -43,14 +48,16 @@ def make_worker(
 ) -> Worker:
     """A worker for sessions. It does not poll before it is run."""
     transcript = Transcript(store)
+    offers = Offers(store, around.catalog)
     return Worker(
         client,
         task_queue=task_queue,
         workflows=[SessionWorkflow],
         activities=[
-            ModelCalls(store, provider, transcript).call_model,
-            ToolCalls(store, workspaces).run_tool,
-            Closings(store, transcript).close_session,
+            ModelCalls(store, provider, transcript, offers, around.masker).call_model,
+            ToolCalls(store, around).run_tool,
+            Decisions(store, offers, around.masker).record_decision,
+            Closings(store, transcript, around.jobs).close_session,
         ],
         # The sandbox finds what is not deterministic, for a tenth of the CPU. It watches in the tests, where every
         # workflow test and every recorded history runs inside it; here the same code runs without.
@@ -68,6 +75,17 @@ def make_worker(
     )
 
 
+def surroundings(settings: Settings, sources: Sequence[ToolSource] = ()) -> Surroundings:
+    """What the settings lend to tools. `sources`: where further tools come from."""
+    policy = settings.tool_policy
+    return Surroundings(
+        workspaces=Workspaces(settings.workspace_root),
+        catalog=Catalog(policy, custom_tools(), sources),
+        policy=policy,
+        masker=Masker(settings.secret_values()),
+    )
+
+
 @asynccontextmanager
 async def running_worker(client: Client, store: Store, settings: Settings) -> AsyncIterator[Worker]:
     """A worker that polls while the context lasts; leaving it drains: no new work, running activities get their grace
@@ -76,7 +94,13 @@ async def running_worker(client: Client, store: Store, settings: Settings) -> As
     conceal()
     with suppress(RPCError):  # sessions run without them
         await register_search_attributes(client)
+    around = surroundings(settings)
     async with provider_client(settings.anthropic_api_key, settings.anthropic_base_url) as provider:
-        worker = make_worker(client, store, provider, Workspaces(settings.workspace_root))
-        async with worker:
-            yield worker
+        with suppress(StoreUnavailable):  # it is told again with the first step
+            await Offers(store, around.catalog).current()
+        worker = make_worker(client, store, provider, around)
+        try:
+            async with worker:
+                yield worker
+        finally:
+            await around.jobs.close()

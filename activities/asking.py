@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
-from activities.tools import TOOLS
-from activities.tools.spec import ToolSpec
 from session.models import ModelCard, card
 from session.prompt import system_prompt
-from session.vocabulary import COMPLETE_TASK, Effort
+from session.tooling import Tool
+from session.vocabulary import Effort
 from store import Store
 from store.transcript import CallResult, Said, Turn
 
@@ -32,15 +30,6 @@ _CACHED = {"type": "ephemeral"}
 _WITH_TEMPERATURE = {"anthropic-version": "2023-06-01"}
 """The version of the API that the SDK speaks has no temperature any more; the first one still takes it."""
 _UNANSWERED = "This call has no result: the session was interrupted before it ran."
-
-
-def offered_tools(allowed: list[str] | None) -> list[ToolSpec[Any]]:
-    """The tools of a session: all, or those that it names (and the one that ends it); none for an empty list."""
-    if allowed is None:
-        return list(TOOLS.values())
-    if not allowed:
-        return []
-    return [spec for name, spec in TOOLS.items() if name in allowed or name == COMPLETE_TASK]
 
 
 class Transcript:
@@ -111,10 +100,9 @@ def _result_block(call: CallResult) -> dict[str, Any]:
     return block
 
 
-def model_request(row: Mapping[str, Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """Arguments of `client.messages.create` for a session's row and messages."""
+def model_request(row: Mapping[str, Any], tools: Collection[Tool], messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Arguments of `client.messages.create` for a session's row, the tools it was offered, and its messages."""
     settings = json.loads(row["settings"])
-    tools = offered_tools(settings["allowedTools"])
     today = datetime.fromtimestamp(row["created_ms"] / 1000, UTC).date().isoformat()
     system = system_prompt(agent=bool(tools), custom=settings["systemPrompt"], today=today)
     known = card(row["model"])
@@ -127,16 +115,14 @@ def model_request(row: Mapping[str, Any], messages: list[dict[str, Any]]) -> dic
         **_thinking(known, row["effort"], settings["temperature"], row["show_thinking"]),
     }
     if tools:
-        described = [_described(spec) for spec in tools]
+        described = [_described(tool) for tool in tools]
         described[-1] = {**described[-1], "cache_control": _CACHED}
         request["tools"] = described
     return request
 
 
-@lru_cache(maxsize=256)
-def _described(spec: ToolSpec[Any]) -> dict[str, Any]:
-    """Kept: making the schemas anew was a fifth of a step's CPU. Nobody may change what is returned."""
-    return {"name": spec.name, "description": spec.description, "input_schema": spec.input_schema()}
+def _described(tool: Tool) -> dict[str, Any]:
+    return {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
 
 
 def _thinking(known: ModelCard, effort: Effort, temperature: float | None, shown: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -19,14 +19,16 @@ from temporalio.exceptions import ApplicationError
 
 from activities.asking import Transcript, model_request
 from activities.failures import alive
+from activities.judging import Judging, Offers, rules_of
 from activities.provider_errors import NoKey, describe, is_provider_error, posture
-from activities.reply import Fragment, ReplyBuilder, digest, text_of, thinking_of
+from activities.reply import Fragment, ReplyBuilder, text_of, thinking_of
 from activities.stopping import Stopped, until_stopped
-from activities.tools import TOOLS
 from session.events import ContentDelta, ThinkingUpdate
 from session.live import model_scope
+from session.masking import Masker
 from session.models import cost
-from session.wire import CALL_MODEL, PROVIDER_ERROR, CallRef, ModelReply, StepRef
+from session.tooling import Tool
+from session.wire import CALL_MODEL, PROVIDER_ERROR, ModelReply, StepRef
 from store import Store
 from store.ledger import Fenced, SessionOver
 from store.replies import NewCall, Reply
@@ -38,17 +40,21 @@ _FAILED = "the model call failed; the session's events say why"
 class ModelCalls:
     """The `call_model` activity over one client of the provider."""
 
-    def __init__(self, store: Store, client: AsyncAnthropic, transcript: Transcript) -> None:
+    def __init__(
+        self, store: Store, client: AsyncAnthropic, transcript: Transcript, offers: Offers, masker: Masker
+    ) -> None:
         self._store = store
         self._client = client
         self._transcript = transcript
+        self._offers = offers
+        self._masker = masker
 
     @activity.defn(name=CALL_MODEL)
     async def call_model(self, at: StepRef) -> ModelReply:
         """Make step `at.step`'s model call, unless its reply is recorded already."""
         attempt = activity.info().attempt
         async with alive():
-            begun = await self._store.steps.begin(at, attempt)
+            begun = await self._store.steps.begin(at, attempt, await self._offers.current())
             if begun.recorded is not None:
                 return begun.recorded
             return await self._make_call(at, attempt, begun.row)
@@ -56,8 +62,9 @@ class ModelCalls:
     async def _make_call(self, at: StepRef, attempt: int, row: Mapping[str, Any]) -> ModelReply:
         live = _Live(self._store, at, attempt, shown=row["show_thinking"])
         builder = ReplyBuilder()
+        tools = await self._offers.of(row)
         try:
-            await until_stopped(self._stream(at, row, builder, live), at, self._store.bus)
+            await until_stopped(self._stream(at, row, tools, builder, live), at, self._store.bus)
             blocks = builder.blocks()
         except Stopped:
             reply = _reply(row["model"], builder, builder.partial_blocks())
@@ -68,13 +75,19 @@ class ModelCalls:
                 raise
             spent = Spent(builder.usage, cost(row["model"], builder.usage))
             raise await self._failure(at, attempt, error, spent) from None
-        return await self._store.steps.record_reply(at, attempt, _reply(row["model"], builder, blocks))
+        rules = await rules_of(row, self._store)
+        judging = Judging(rules, tools, self._offers.catalog, self._masker, builder.cut)
+        called = [block for block in blocks if block["type"] == "tool_use"]
+        calls = [judging.call(block["id"], block["name"], block["input"]) for block in called]
+        return await self._store.steps.record_reply(at, attempt, _reply(row["model"], builder, blocks, calls))
 
-    async def _stream(self, at: StepRef, row: Mapping[str, Any], builder: ReplyBuilder, live: _Live) -> None:
+    async def _stream(
+        self, at: StepRef, row: Mapping[str, Any], tools: dict[str, Tool], builder: ReplyBuilder, live: _Live
+    ) -> None:
         if not self._client.api_key:
             raise NoKey
         messages = await self._transcript.messages(at.session_id, at.step - 1)
-        request = model_request(row, messages)
+        request = model_request(row, tools.values(), messages)
         try:
             async with await self._client.messages.create(**request, stream=True) as stream:
                 builder.request_id = stream.response.headers.get("request-id")
@@ -140,8 +153,7 @@ class _Live:
                 await self._opening
 
 
-def _reply(model: str, builder: ReplyBuilder, blocks: list[dict[str, Any]]) -> Reply:
-    calls = [_new_call(block["id"], block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"]
+def _reply(model: str, builder: ReplyBuilder, blocks: list[dict[str, Any]], calls: Sequence[NewCall] = ()) -> Reply:
     return Reply(
         model=model,
         blocks=blocks,
@@ -153,11 +165,3 @@ def _reply(model: str, builder: ReplyBuilder, blocks: list[dict[str, Any]]) -> R
         text=text_of(blocks),
         calls=calls,
     )
-
-
-def _new_call(call_id: str, name: str, arguments: dict[str, Any]) -> NewCall:
-    """A call of a tool that does not exist reads nothing and harms nothing: it only gets an error as its result."""
-    spec = TOOLS.get(name)
-    effect = spec.effect if spec else "readOnly"
-    level = spec.security_level if spec else "safe"
-    return NewCall(CallRef(call_id, name, effect, digest(name, arguments)), arguments, level)

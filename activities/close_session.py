@@ -6,6 +6,7 @@ from temporalio import activity
 
 from activities.asking import Transcript
 from activities.failures import alive
+from activities.tools.jobs import Jobs
 from session.wire import CLOSE_SESSION, CloseRequest
 from store import Store
 
@@ -13,14 +14,16 @@ from store import Store
 class Closings:
     """The `close_session` activity."""
 
-    def __init__(self, store: Store, transcript: Transcript) -> None:
+    def __init__(self, store: Store, transcript: Transcript, jobs: Jobs) -> None:
         self._store = store
         self._transcript = transcript
+        self._jobs = jobs
 
     @activity.defn(name=CLOSE_SESSION)
     async def close_session(self, request: CloseRequest) -> bool:
         """Close the session for the reason given; False when somebody else closed it before."""
         async with alive():
+            await self._jobs.end_session(request.session_id)
             closed = await self._store.endings.close(request.session_id, request.ending)
         self._transcript.forget(request.session_id)
         return closed

@@ -35,6 +35,8 @@ class ReplyBuilder:
     stop_reason: str | None = None
     request_id: str | None = None
     whole: bool = False
+    cut: set[str] = field(default_factory=set)
+    """Ids of the calls whose arguments the model's output limit cut off."""
     _blocks: list[_Block] = field(default_factory=list)
 
     def feed(self, event: RawMessageStreamEvent) -> Fragment | None:
@@ -104,6 +106,7 @@ class ReplyBuilder:
             value = json.loads(text) if text.strip() else block.start.get("input") or {}
         except ValueError as error:
             if self.stop_reason == "max_tokens":  # the model ran into its output limit: a bad call, not a bad stream
+                self.cut.add(block.start["id"])
                 return {}
             raise Cut(f"the input of {block.start.get('name')} is not whole JSON") from error
         return json.loads(_encodable(json.dumps(value, ensure_ascii=False))) if isinstance(value, dict) else {}

@@ -6,7 +6,6 @@ answered "outcome unknown", and the model is told so.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -16,12 +15,10 @@ from temporalio.exceptions import ApplicationError
 
 from activities.failures import alive
 from activities.stopping import Stopped, until_stopped
-from activities.tools import TOOLS
-from activities.tools.spec import ToolContext, ToolError, ToolOutput, ToolSpec, call
-from activities.workspaces import Workspaces
+from activities.surroundings import SessionShelf, Surroundings
+from activities.tools.spec import ToolContext, ToolError, ToolOutput, Whole, call
 from session.events import Result, ResultError, ToolProgress
 from session.live import tool_scope
-from session.security import refusal
 from session.vocabulary import Effect
 from session.wire import RUN_TOOL, ToolFate, ToolRef
 from store import Store
@@ -36,16 +33,16 @@ _STOPPED: dict[str, tuple[str, str]] = {
 class ToolCalls:
     """The `run_tool` activity over the registered tools."""
 
-    def __init__(self, store: Store, workspaces: Workspaces) -> None:
+    def __init__(self, store: Store, around: Surroundings) -> None:
         self._store = store
-        self._workspaces = workspaces
+        self._around = around
 
     @activity.defn(name=RUN_TOOL)
     async def run_tool(self, at: ToolRef, effect: Effect) -> ToolFate:
         """Run one call to its result, unless it has one already."""
         attempt = activity.info().attempt
         async with alive():
-            reads = effect == "readOnly"
+            reads = effect == "readOnly" and at.gate == "run"
             claim = await (self._store.calls.look(at) if reads else self._store.calls.start(at, attempt))
             if claim.fate is not None:
                 return claim.fate
@@ -54,20 +51,41 @@ class ToolCalls:
     async def _run(self, at: ToolRef, attempt: int, claim: Claim) -> ToolFate:
         began = time.monotonic()
         interrupted = False
+        whole: Whole | None = None
         try:
             output = await until_stopped(self._call(at, attempt, claim), at.at, self._store.bus)
             result = Result(success=True, content=output.content, truncated=output.truncated or None)
+            whole = output.whole
         except ToolError as error:
             result = _failed(error.code, error.message, error.content)
+            whole = error.whole
         except Stopped as stop:
             interrupted = True
             result = _failed(*_STOPPED[stop.cause])
         duration_ms = round((time.monotonic() - began) * 1000)
-        fate = await self._store.calls.record(at, attempt, result, duration_ms)
+        try:
+            pieces = whole.pieces() if whole is not None else ()
+            fate = await self._store.calls.record(at, attempt, _edited(claim, result), duration_ms, pieces)
+        finally:
+            if whole is not None:
+                whole.close()
         return ToolFate(fate.call_id, fate.status, fate.duration_ms, interrupted)
 
     async def _call(self, at: ToolRef, attempt: int, claim: Claim) -> ToolOutput:
-        spec = _permitted(claim.call, claim.session)
+        spec = self._around.catalog.spec(claim.call["name"])
+        if spec is None:
+            told = "this tool was there when the session began and is not now; go on without it"
+            raise ToolError("TOOL_GONE", f"{claim.call['name']}: {told}")
+        try:
+            return await call(spec, claim.arguments, self._context(at, attempt, claim.session))
+        except (ToolError, ApplicationError):
+            raise
+        except Exception as error:  # a tool that breaks is an error for the model, not the end of the session
+            activity.logger.exception("tool %s failed", spec.name)
+            told = self._around.masker.mask(f"{spec.name} failed: {type(error).__name__}: {error}")
+            raise ToolError("TOOL_FAILED", told) from error
+
+    def _context(self, at: ToolRef, attempt: int, session: Mapping[str, Any]) -> ToolContext:
         scope = tool_scope(at.at.step, at.call_id)
 
         def progress(stream: Literal["stdout", "stderr"], text: str) -> None:
@@ -75,28 +93,31 @@ class ToolCalls:
             self._store.bus.publish_delta(at.at.session_id, scope, attempt, frame)
 
         try:
-            workspace = self._workspaces.of(claim.session)
+            workspace = self._around.workspaces.of(session)
         except (OSError, ValueError) as error:
             raise ToolError("WORKSPACE", f"the workspace cannot be used ({type(error).__name__})") from error
-        try:
-            return await call(spec, claim.arguments, ToolContext(workspace=workspace, progress=progress))
-        except (ToolError, ApplicationError):
-            raise
-        except Exception as error:  # a tool that breaks is an error for the model, not the end of the session
-            activity.logger.exception("tool %s failed", spec.name)
-            raise ToolError("TOOL_FAILED", f"{spec.name} failed: {type(error).__name__}: {error}") from error
+        return ToolContext(
+            workspace=workspace,
+            progress=progress,
+            session_id=at.at.session_id,
+            call_id=at.call_id,
+            deadline_ms=at.at.deadline_ms,
+            sandbox_only=session["security_mode"] == "sandbox",
+            policy=self._around.policy,
+            masker=self._around.masker,
+            jobs=self._around.jobs,
+            shelf=SessionShelf(self._store, session),
+        )
 
 
-def _permitted(row: Mapping[str, Any], session: Mapping[str, Any]) -> ToolSpec[Any]:
-    """The tool of a call. Raises ToolError when there is none or the session's security mode refuses it."""
-    spec = TOOLS.get(row["name"])
-    if spec is None:
-        raise ToolError("UNKNOWN_TOOL", f"there is no tool {row['name']!r}; the tools are {', '.join(sorted(TOOLS))}")
-    allowed = json.loads(session["settings"])["allowedTools"]
-    refused = refusal(session["security_mode"], spec.name, spec.security_level, spec.effect, allowed)
-    if refused is not None:
-        raise ToolError("REFUSED", refused)
-    return spec
+def _edited(claim: Claim, result: Result) -> Result:
+    """The result, with a line that says so where the one who approved the call changed its arguments: the model's own
+    words in the transcript stay as they were."""
+    if not claim.edited:
+        return result
+    line = f"(Run with the arguments of the one who approved it: {claim.call['shown'] or claim.call['arguments']})"
+    content = f"{line}\n{result.content}" if result.content else line
+    return result.model_copy(update={"content": content})
 
 
 def _failed(code: str, message: str, content: str = "") -> Result:

@@ -13,12 +13,15 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
 
+from activities.catalog import Catalog
 from activities.tools import TOOLS
 from api.parts import Parts
 from api.problems import Problem, invalid
 from session.models import card
+from session.patterns import is_pattern, names, tool_name
 from session.resources import Session
 from session.start import StartFields
+from session.tooling import Tool
 from store.rows import iso
 from store.starting import Caller as Starter
 from store.starting import Started
@@ -48,6 +51,7 @@ async def begin(parts: Parts, fields: StartFields, caller: Starter, conversation
     """Store and start a session. Raises Problem 422, NotFound, Conflict, KeyReused, StoreUnavailable, TemporalAway."""
     model = fields.model or parts.settings.model
     check(fields, model)
+    await check_tools(parts, fields)
     started = await parts.store.starting.start(fields, model, caller, conversation_id)
     return await launch(parts, started)
 
@@ -74,6 +78,22 @@ def check(fields: StartFields, model: str) -> None:
             raise invalid("temperature", "must be between 0 and 1 for this provider")
     if fields.max_cost_usd is not None and known.price is None:
         raise invalid("maxCostUsd", f"the price of {model} is not known, so it could not be kept; use maxBudget")
-    unknown = sorted(set(fields.allowed_tools or ()) - set(TOOLS))
+
+
+async def offered(parts: Parts) -> list[Tool]:
+    """The tools that sessions are offered: what the worker told that published last, or the built-in ones."""
+    return await parts.store.toolsets.latest() or Catalog(parts.settings.tool_policy).tools()
+
+
+async def check_tools(parts: Parts, fields: StartFields) -> None:
+    """Refuse patterns that name no tool. Raises Problem 422."""
+    patterns = fields.allowed_tools or ()
+    for pattern in patterns:
+        if not is_pattern(pattern):
+            raise invalid("allowedTools", f"{pattern[:100]!r} is no pattern; write a tool's name, or exec(git *)")
+    if not patterns:
+        return
+    known = {tool.name for tool in await offered(parts)} | set(TOOLS)
+    unknown = sorted({tool_name(one) for one in patterns if not any(names(one, name) for name in known)})
     if unknown:
         raise invalid("allowedTools", f"there is no tool {', '.join(unknown)}; GET /api/chat/tools lists them")

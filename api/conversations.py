@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response, status
 
-from activities.tools import TOOLS
 from api.access import Caller
-from api.beginning import IdempotencyKey, begin, starter
+from api.beginning import IdempotencyKey, begin, offered, starter
 from api.bodies import StrictRoute
 from api.description import ERRORS, STREAM
 from api.parts import PartsOf
@@ -202,12 +201,12 @@ async def tools(parts: PartsOf, caller: Caller) -> ToolList:
     return ToolList(
         tools=[
             ToolInfo(
-                name=spec.name,
-                description=spec.description,
-                input_schema=spec.input_schema(),
-                security_level=spec.security_level,
-                effect=spec.effect,
+                name=tool.name,
+                description=tool.description,
+                input_schema=tool.input_schema,
+                security_level=tool.security_level,
+                effect=tool.effect,
             )
-            for spec in TOOLS.values()
+            for tool in await offered(parts)
         ]
     )

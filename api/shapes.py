@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from session.model import Metadata, Published, Text
-from session.resources import Conversation, Message, Session
+from session.model import Metadata, Published, Text, is_json
+from session.resources import Approval, Conversation, Message, Session, ToolCall
 from session.start import ConversationId, StartFields, StartSession
-from session.vocabulary import MAX_CONTENT_CHARS, CancelMode, Effect, SecurityLevel
+from session.vocabulary import MAX_CONTENT_CHARS, ApprovalDecision, CancelMode, Effect, SecurityLevel, SecurityMode
 
+ToolArguments = Annotated[dict[str, Any], AfterValidator(is_json)]
 Title = Annotated[Text, StringConstraints(max_length=500)]
 
 
@@ -121,6 +122,51 @@ class PlainReply(Published):
     user_message: Message
     assistant_message: Message
     usage: dict[str, int] | None
+
+
+class InteractiveBody(StartFields):
+    """Body of `POST …/messages/with-tools`."""
+
+    model_config = _AS_PUBLISHED
+    security_mode: SecurityMode = "ask"
+    max_steps: Annotated[int, Field(ge=1, le=5)] | None = None
+    enable_tools: bool = True
+
+
+class InteractiveReply(Published):
+    """`assistantMessage` is null while the session goes on."""
+
+    user_message: Message
+    assistant_message: Message | None
+    tool_calls: list[ToolCall]
+    usage: dict[str, int] | None
+    pending_approvals: list[Approval]
+    session: Session
+
+
+class DecisionBody(Published):
+    """`reason` is shown to the model where the call is denied; `arguments` replace the model's where it is allowed."""
+
+    model_config = _AS_PUBLISHED
+    decision: ApprovalDecision
+    reason: Annotated[Text, StringConstraints(max_length=1000)] | None = None
+    arguments: ToolArguments | None = None
+
+
+class ApproveBody(DecisionBody):
+    """Body of `POST /api/chat/tools/approve`."""
+
+    conversation_id: str
+    approval_id: str
+
+
+class ApprovalAnswer(Published):
+    approval: Approval
+
+
+class ApprovalList(Published):
+    approvals: list[Approval]
+    next_cursor: str | None
 
 
 class ModelInfo(Published):

@@ -11,17 +11,26 @@ from typing import Any, Literal
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError, WorkflowQueryRejectedError
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from session.wire import (
     CANCEL_SIGNAL,
+    DECIDE_UPDATE,
     PROGRESS_QUERY,
     TASK_QUEUE,
     WORKFLOW,
     CancelRequest,
+    Decision,
     Progress,
 )
 from store.sessions import session_input
@@ -30,6 +39,8 @@ from workflows.registration import register_search_attributes
 
 RPC_TIMEOUT = timedelta(seconds=5)
 PROGRESS_TIMEOUT = timedelta(seconds=1)
+DECIDE_TIMEOUT = timedelta(seconds=10)
+"""A worker must take the decision and record it within this; one that was just lost is replaced within some seconds."""
 TASK_TIMEOUT = timedelta(seconds=5)
 """How long a worker that died (or sleeps) with a workflow task in its hands is waited for. The default is 10 s."""
 
@@ -108,6 +119,23 @@ class Temporal:
         except _FAILED as error:
             if _status(error) != RPCStatusCode.NOT_FOUND:
                 raise TemporalAway("Temporal did not take the cancel") from error
+
+    async def decide(self, session_id: str, decision: Decision) -> bool:
+        """Offer a decision to the workflow; True when it was the first and is recorded, False when no call waits for
+        it any more. A decision that was taken while the answer was lost stays taken: ask the store."""
+        handle = self.client.get_workflow_handle(session_id)
+        try:
+            async with _within(DECIDE_TIMEOUT):
+                recorded: bool = await handle.execute_update(
+                    DECIDE_UPDATE, decision, id=decision.decision_id, result_type=bool, rpc_timeout=DECIDE_TIMEOUT
+                )
+                return recorded
+        except WorkflowUpdateFailedError:
+            return False
+        except (WorkflowUpdateRPCTimeoutOrCancelledError, *_FAILED) as error:
+            if isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND:
+                return False
+            raise TemporalAway("Temporal did not take the decision") from error
 
     async def progress(self, session_id: str) -> Progress | None:
         """Where the workflow stands; None when it cannot say in time (no worker, over, Temporal away)."""

@@ -31,7 +31,8 @@ Text = Annotated[str, AfterValidator(_is_storable)]
 """Text that every store can hold: PostgreSQL has no NUL in text, and lone surrogates are no UTF-8."""
 
 
-def _is_json(value: dict[str, Any]) -> dict[str, Any]:
+def is_json(value: dict[str, Any]) -> dict[str, Any]:
+    """The value, if it is JSON that can be sent again. Raises ValueError."""
     try:
         to_json(value)
         json.dumps(value, allow_nan=False)
@@ -40,7 +41,7 @@ def _is_json(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Metadata = Annotated[dict[Text, Any], Field(max_length=16), AfterValidator(_is_json)]
+Metadata = Annotated[dict[Text, Any], Field(max_length=16), AfterValidator(is_json)]
 """A client's own small JSON object, kept and given back as it is."""
 
 NonEmptyText = Annotated[Text, StringConstraints(min_length=1)]

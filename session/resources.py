@@ -4,11 +4,14 @@ from typing import Any
 
 from session.model import Published
 from session.vocabulary import (
+    ApprovalDecision,
+    ApprovalStatus,
     CallStatus,
     Effort,
     ErrorCode,
     Phase,
     Role,
+    SecurityLevel,
     SecurityMode,
     SessionStatus,
     StopReason,
@@ -32,6 +35,24 @@ class ToolCall(Published):
     status: CallStatus
     duration_ms: int | None
     step: int
+
+
+class Approval(Published):
+    """A call that waits, or waited, for somebody's decision. `by` is the name of the key that decided."""
+
+    id: str
+    approval_id: str
+    session_id: str
+    conversation_id: str
+    tool_call_id: str
+    name: str
+    arguments: dict[str, Any]
+    security_level: SecurityLevel
+    status: ApprovalStatus
+    decision: ApprovalDecision | None
+    by: str | None
+    expires_at: str
+    created_at: str
 
 
 class Message(Published):

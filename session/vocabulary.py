@@ -5,6 +5,14 @@ from typing import Final, Literal
 Effect = Literal["readOnly", "idempotent", "sideEffect"]
 """What running a tool twice would do: nothing, the same again, or harm. Only the first may be retried (G4)."""
 
+Gate = Literal["run", "ask", "refuse"]
+"""What the security mode says of a call."""
+
+ApprovalStatus = Literal["pending", "approved", "denied", "expired"]
+ApprovalDecision = Literal["allow-once", "allow-always", "deny"]
+APPROVAL_SECONDS: Final = 60
+"""An approval that is not given within this time is denied (CONTRACT §4)."""
+
 SecurityLevel = Literal["safe", "moderate", "dangerous"]
 SecurityMode = Literal["deny", "sandbox", "allowlist", "ask", "full"]
 Effort = Literal["low", "medium", "high", "max"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from session.usage import Usage
-from session.vocabulary import CallStatus, CancelMode, Effect, Phase, StopReason
+from session.vocabulary import CallStatus, CancelMode, Effect, Gate, Phase, StopReason
 
 TASK_QUEUE: Final = "perdure"
 WORKFLOW: Final = "SessionWorkflow"
@@ -17,6 +17,8 @@ PROGRESS_QUERY: Final = "progress"
 CALL_MODEL: Final = "call_model"
 RUN_TOOL: Final = "run_tool"
 CLOSE_SESSION: Final = "close_session"
+RECORD_DECISION: Final = "record_decision"
+DECIDE_UPDATE: Final = "decide"
 
 PROVIDER_ERROR: Final = "ProviderError"
 """ApplicationError type of a refused or failed model call; only a final one reaches the workflow."""
@@ -24,6 +26,9 @@ SESSION_OVER: Final = "SessionOver"
 """ApplicationError type: the row is terminal, nothing may be spent on this session any more."""
 FENCED: Final = "Fenced"
 """ApplicationError type: a newer attempt of the same step has begun, this one must not be heard."""
+
+NOT_WAITING: Final = "NotWaiting"
+"""ApplicationError type of a refused decision: no call waits for this approval any more."""
 
 SEARCH_ATTRIBUTES: Final[dict[str, str]] = {
     "PerdureConversation": "Keyword",
@@ -59,12 +64,18 @@ class StepRef:
 
 @dataclass(frozen=True, slots=True)
 class CallRef:
-    """A tool call without its content. `digest` tells whether two calls have the same name and arguments."""
+    """A tool call without its content. `digest` tells whether two calls have the same name and arguments.
+
+    `gate`: it runs, waits for an approval (`approval_id`, until `expires_ms`, Unix ms), or is refused.
+    """
 
     id: str
     name: str
     effect: Effect
     digest: str
+    gate: Gate = "run"
+    approval_id: str = ""
+    expires_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +95,11 @@ class ModelReply:
 
 @dataclass(frozen=True, slots=True)
 class ToolRef:
-    """Names one tool call of one step."""
+    """Names one tool call of one step. A call that asked for an approval is run when the wait for it is over."""
 
     at: StepRef
     call_id: str
+    gate: Gate = "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +135,23 @@ class CancelRequest:
     mode: CancelMode = "now"
     reason: str = ""
     by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Payload of the `decide` update: which stored decision is offered for which approval."""
+
+    approval_id: str
+    decision_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRef:
+    """Names the decision that won, for the `record_decision` activity."""
+
+    session_id: str
+    approval_id: str
+    decision_id: str
 
 
 @dataclass(frozen=True, slots=True)

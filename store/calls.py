@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import bindparam, func, select, update
 
+from session.auditing import AuditKind, AuditStatus
 from session.events import Result, ResultError, ToolResulted
 from session.live import tool_scope
 from session.usage import Usage
 from session.wire import ToolFate, ToolRef
+from store.approvals import lapse, not_approved, of_call
+from store.audit import append, entry_of_call
 from store.completing import complete_step
 from store.database import Row, first
 from store.ledger import Fenced, Ledger, Ledgers, NotFound, SessionOver
 from store.schema import sessions, tool_calls, turns
+from store.shelves import keep_output
 
 _OF_STEP = (tool_calls.c.session_id == bindparam("session"), tool_calls.c.step == bindparam("at_step"))
 _THIS = (*_OF_STEP, tool_calls.c.call_id == bindparam("call"))
 _CALL = select(tool_calls).where(*_THIS)
 _CALL_AND_ITS_RULES = (
-    select(tool_calls, sessions.c.id, sessions.c.conversation_id, sessions.c.settings, sessions.c.security_mode)
+    select(
+        tool_calls,
+        sessions.c.id,
+        sessions.c.conversation_id,
+        sessions.c.settings,
+        sessions.c.security_mode,
+        sessions.c.deadline_ms,
+    )
     .join(sessions, sessions.c.id == tool_calls.c.session_id)
     .where(*_THIS)
 )
@@ -59,6 +70,8 @@ class Claim:
     call: Mapping[str, Any]
     session: Mapping[str, Any]
     fate: ToolFate | None = None
+    edited: bool = False
+    """Whether the one who approved the call put other arguments in the place of the model's."""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -76,7 +89,8 @@ class Calls:
         """Record `started` before the effect, so that a crash during it is seen afterwards.
 
         A side-effecting call that was started before and has no result gets the result "outcome unknown" here: it never
-        runs twice (G4). Raises NotFound, SessionOver.
+        runs twice (G4). A call that was refused, or not approved while there was time, is answered here as well.
+        Raises NotFound, SessionOver.
         """
         async with self.ledgers.open(at.at.session_id) as ledger:
             call = await _call(ledger, at)
@@ -87,6 +101,9 @@ class Calls:
             if call["status"] == "started" and call["effect"] != "readOnly":
                 fate = await _record(ledger, at, call, OUTCOME_UNKNOWN)
                 return Claim(call, ledger.row, fate)
+            approval = await of_call(ledger, at.at.step, at.call_id) if at.gate == "ask" else None
+            if (refused := await _refused(ledger, at, call, approval)) is not None:
+                return Claim(call, ledger.row, refused)
             started = {
                 "status": "started",
                 "epoch_ms": at.at.epoch_ms,
@@ -95,7 +112,8 @@ class Calls:
             }
             values = {f"new_{column}": value for column, value in started.items()}
             await ledger.connection.execute(_STARTED, {**_names(at), **values})
-            return Claim({**call, **started}, ledger.row)
+            edited = approval is not None and approval["arguments"] is not None
+            return Claim({**call, **started}, ledger.row, edited=edited)
 
     async def look(self, at: ToolRef) -> Claim:
         """Like `start` for a call that only reads: nothing is written, since running it twice does no harm."""
@@ -105,10 +123,13 @@ class Calls:
             raise NotFound(f"no tool call {at.call_id}")
         return Claim(row, row, _fate(row) if row["result"] is not None else None)
 
-    async def record(self, at: ToolRef, attempt: int, result: Result, duration_ms: int) -> ToolFate:
+    async def record(
+        self, at: ToolRef, attempt: int, result: Result, duration_ms: int, whole: Iterable[str] = ()
+    ) -> ToolFate:
         """Store the result with its fact, and `step:complete` when it was the last one. The first result wins.
 
-        Raises SessionOver, Fenced (a side-effecting call was started by somebody else since).
+        `whole`: all of a result that was too long to show, in pieces. Raises SessionOver, Fenced (a side-effecting call
+        was started by somebody else since).
         """
         async with self.ledgers.open(at.at.session_id) as ledger:
             call = await _call(ledger, at)
@@ -119,7 +140,8 @@ class Calls:
             mine = (call["epoch_ms"], call["attempt"]) == (at.at.epoch_ms, attempt)
             if call["effect"] != "readOnly" and not mine:
                 raise Fenced(f"call {at.call_id} was started by a newer attempt")
-            return await _record(ledger, at, call, result, duration_ms)
+            await keep_output(ledger.connection, ledger.id, at.call_id, whole)
+            return await _record(ledger, at, {**call, "attempt": attempt}, result, duration_ms)
 
 
 def _names(at: ToolRef) -> dict[str, Any]:
@@ -138,18 +160,44 @@ def _fate(call: Mapping[str, Any]) -> ToolFate:
     return ToolFate(call["call_id"], status, call["duration_ms"] or 0)
 
 
+async def _refused(
+    ledger: Ledger, at: ToolRef, call: Mapping[str, Any], approval: Mapping[str, Any] | None
+) -> ToolFate | None:
+    """Answer a call that must not run; None for one that may."""
+    if call["refusal"] is not None:
+        error = ResultError.model_validate_json(call["refusal"])
+        return await _record(ledger, at, call, Result(success=False, error=error), 0, kind="refusal")
+    if approval is None or approval["status"] == "approved":
+        return None
+    if approval["status"] == "pending":
+        await lapse(ledger, approval)
+    error = not_approved(approval, cancelling=ledger.row["cancel_mode"] is not None)
+    return await _record(ledger, at, call, Result(success=False, error=error), kind=None)
+
+
 async def _record(
-    ledger: Ledger, at: ToolRef, call: Mapping[str, Any], result: Result, duration_ms: int | None = None
+    ledger: Ledger,
+    at: ToolRef,
+    call: Mapping[str, Any],
+    result: Result,
+    duration_ms: int | None = None,
+    kind: AuditKind | None = "call",
 ) -> ToolFate:
-    fate = await write_result(ledger, at.at.step, call, result, duration_ms)
+    fate = await write_result(ledger, at.at.step, call, result, duration_ms, kind)
     await _complete_step_if_last(ledger, at)
     return fate
 
 
 async def write_result(
-    ledger: Ledger, step: int, call: Mapping[str, Any], result: Result, duration_ms: int | None = None
+    ledger: Ledger,
+    step: int,
+    call: Mapping[str, Any],
+    result: Result,
+    duration_ms: int | None = None,
+    kind: AuditKind | None = "call",
 ) -> ToolFate:
-    """Write one call's result and its `tool:result` fact; the duration defaults to the time since it was started."""
+    """Write one call's result, its `tool:result` fact and its audit row (`kind` None: there is one already); the
+    duration defaults to the time since it was started."""
     call_id = call["call_id"]
     status: Literal["success", "error"] = "success" if result.success else "error"
     if duration_ms is None:
@@ -172,6 +220,11 @@ async def write_result(
         step=step,
     )
     ledger.append(f"step/{step}/tool/{call_id}/result", fact, closes=tool_scope(step, call_id))
+    if kind is not None:
+        told_status: AuditStatus | None = status if kind == "call" else None
+        shown = result.content if result.error is None else f"{result.error.code}: {result.error.message}"
+        entry = entry_of_call(call, kind, status=told_status, duration_ms=duration_ms, preview=shown)
+        await append(ledger, entry)
     return ToolFate(call_id, status, duration_ms)
 
 

@@ -91,6 +91,11 @@ class Conversations:
             calls = await self._calls(connection, answered)
         return message_of(row, calls.get(row["session_id"], []) if row["role"] == "assistant" else [])
 
+    async def tool_calls(self, session_id: str) -> Calls:
+        """A session's tool calls, in order, with the results that there are."""
+        async with self.database.read() as connection:
+            return (await self._calls(connection, [session_id])).get(session_id, [])
+
     async def _calls(self, connection: AsyncConnection, session_ids: Collection[str]) -> dict[str, Calls]:
         if not session_ids:
             return {}

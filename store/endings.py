@@ -12,6 +12,7 @@ from session.closing import Closing, Done, close
 from session.events import Result, ResultError, SessionCancelling
 from session.vocabulary import COMPLETE_TASK, StopReason
 from session.wire import Ending
+from store.approvals import lapse, pending_of
 from store.calls import OUTCOME_UNKNOWN, write_result
 from store.database import Row, every
 from store.ledger import Ledger, Ledgers
@@ -40,6 +41,8 @@ class Endings:
             if ledger.is_terminal:
                 return False
             ending = _with_failure(ledger, await _with_cancel(ledger, ending))
+            for approval in await pending_of(ledger):
+                await lapse(ledger, approval)
             await _answer_open_calls(ledger, ending.reason)
             message_id = self.database.new_id("msg")
             closing = close(await _done(ledger), ending, message_id)
@@ -86,7 +89,7 @@ async def _answer_open_calls(ledger: Ledger, reason: StopReason) -> None:
         lost = row["status"] == "started" and row["effect"] != "readOnly"
         error = ResultError(code=code, message=message)
         result = OUTCOME_UNKNOWN if lost else Result(success=False, error=error)
-        await write_result(ledger, row["step"], row, result)
+        await write_result(ledger, row["step"], row, result, kind="call" if row["status"] == "started" else "cancel")
 
 
 async def _done(ledger: Ledger) -> Done:

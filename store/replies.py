@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from session.events import Content, Event, ThinkingEnd, ToolCalled
+from session.events import Content, Event, ResultError, ThinkingEnd, ToolCalled
 from session.usage import Usage
 from session.vocabulary import SecurityLevel
 from session.wire import CallRef
@@ -14,11 +14,18 @@ from session.wire import CallRef
 
 @dataclass(frozen=True, slots=True)
 class NewCall:
-    """A tool call as the model asked for it."""
+    """A tool call as the model asked for it. `shown`: its arguments as they may be shown, where that is not as they
+    are; `refusal`: why it must not run."""
 
     ref: CallRef
     arguments: dict[str, Any]
     security_level: SecurityLevel
+    shown: dict[str, Any] | None = None
+    refusal: ResultError | None = None
+
+    @property
+    def arguments_shown(self) -> dict[str, Any]:
+        return self.arguments if self.shown is None else self.shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +54,8 @@ def reply_facts(reply: Reply, step: int, *, shown: bool) -> list[tuple[str, Even
             tool_call_id=call.ref.id,
             id=call.ref.id,
             name=call.ref.name,
-            arguments=call.arguments,
-            args=call.arguments,
+            arguments=call.arguments_shown,
+            args=call.arguments_shown,
             step=step,
             security_level=call.security_level,
         )

@@ -84,7 +84,7 @@ def tool_call_of(row: Mapping[str, Any]) -> ToolCall:
     return ToolCall(
         id=row["call_id"],
         name=row["name"],
-        arguments=json.loads(row["arguments"]),
+        arguments=json.loads(row["arguments"] if row["shown"] is None else row["shown"]),
         result=json.loads(row["result"]) if row["result"] else None,
         status="pending" if row["status"] == "started" else row["status"],
         duration_ms=row["duration_ms"],

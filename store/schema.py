@@ -223,7 +223,8 @@ grants = Table(
     "grants",
     metadata,
     Column("conversation_id", _Name(128), ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
-    Column("pattern", _Name(512), primary_key=True),
+    Column("digest", _Name(64), primary_key=True),
+    Column("pattern", _Text, nullable=False),
     Column("by", _Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
 )

@@ -9,11 +9,13 @@ from typing import Any
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from session.auditing import NewEntry
 from session.events import SessionCancelling
 from session.resources import Session
 from session.status import sources
 from session.vocabulary import CancelMode
 from session.wire import SessionInput
+from store.audit import append
 from store.cursor import newest_first, page
 from store.database import every, first
 from store.ledger import Ledgers, NotFound, SessionOver
@@ -74,6 +76,7 @@ class Sessions:
                 ledger.changes |= {"cancel_mode": mode, "cancel_reason": reason, "cancel_by": by}
                 ledger.changes["cancel_ms"] = ledger.row["cancel_ms"] or ledger.now_ms
                 ledger.append(f"cancel/{mode}", SessionCancelling(mode=mode, reason=reason, by=by))
+                await append(ledger, NewEntry(kind="cancel", by=by, preview=f"{mode}: {reason}" if reason else mode))
             requested = ledger.value("cancel_ms")
             session = session_of({**ledger.row, **ledger.changes})
         return session, requested

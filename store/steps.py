@@ -19,6 +19,7 @@ from session.events import Content, StepRetry, StepStart, ThinkingStart
 from session.live import model_scope
 from session.usage import Usage
 from session.wire import CallRef, ModelReply, StepRef
+from store.approvals import asked, require
 from store.completing import complete_step
 from store.database import Row, first
 from store.ledger import Fenced, Ledger, Ledgers, SessionOver
@@ -69,10 +70,11 @@ class Steps:
         self.ledgers = ledgers
         self.database = ledgers.database
 
-    async def begin(self, at: StepRef, attempt: int) -> Begun:
+    async def begin(self, at: StepRef, attempt: int, toolset: str | None = None) -> Begun:
         """Begin (or begin again) a step: `step:start` once, `step:retry` for later attempts, status `running`.
 
-        Returns the recorded reply if there is one. Raises NotFound, SessionOver, Fenced.
+        `toolset`: the digest of the tools that this worker offers, kept if the session has none yet. Returns the
+        recorded reply if there is one. Raises NotFound, SessionOver, Fenced.
         """
         async with self.ledgers.open(at.session_id) as ledger:
             row = ledger.row
@@ -84,6 +86,8 @@ class Steps:
             if (at.epoch_ms, at.step, attempt) <= (row["epoch_ms"], row["step"], row["attempt"]):
                 raise Fenced(f"step {at.step} was begun by a newer attempt")
             ledger.changes |= {"epoch_ms": at.epoch_ms, "step": at.step, "attempt": attempt}
+            if row["toolset"] is None and toolset is not None:
+                ledger.changes["toolset"] = toolset
             scope = model_scope(at.step)
             if begun_before:
                 if not await ledger.has_fact(_retry_key(at, attempt)):
@@ -91,7 +95,7 @@ class Steps:
                     ledger.append(_retry_key(at, attempt), lost, closes=scope, attempt=attempt)
             else:
                 self._start_step(ledger, at, attempt)
-        return Begun(row)
+        return Begun({**row, "toolset": ledger.value("toolset")})
 
     def _start_step(self, ledger: Ledger, at: StepRef, attempt: int) -> None:
         ledger.changes["step_started_ms"] = ledger.now_ms
@@ -151,15 +155,22 @@ class Steps:
             if known is not None and not known["partial"]:
                 return _reply_of(ledger, known)
             fence(ledger, at, attempt)
+            reply = replace(reply, calls=[self._gated(ledger, call) for call in reply.calls])
             await _put_turn(ledger, at.step, reply, partial=False, again=known is not None)
             await _insert_calls(ledger, at.step, reply.calls)
             _spend(ledger, reply.usage, reply.cost)
             for key, fact in reply_facts(reply, at.step, shown=ledger.row["show_thinking"]):
                 ledger.append(f"step/{at.step}/{key}", fact, closes=model_scope(at.step))
+            for call in reply.calls:
+                if call.ref.gate == "ask":
+                    await require(ledger, at.step, call)
             if not reply.calls:
                 await complete_step(ledger, at.step, reply.usage, 0)
             calls = [call.ref for call in reply.calls]
             return ModelReply(reply.usage, reply.cost, calls, False, ledger.usage, ledger.value("cost"))
+
+    def _gated(self, ledger: Ledger, call: NewCall) -> NewCall:
+        return replace(call, ref=asked(ledger, call, self.database.new_id("appr"))) if call.ref.gate == "ask" else call
 
     async def record_partial(self, at: StepRef, attempt: int, reply: Reply) -> None:
         """Keep what came of a reply that cancel or timeout cut off; it never counts as the step's reply.
@@ -233,6 +244,8 @@ async def _insert_calls(ledger: Ledger, step: int, calls: Sequence[NewCall]) -> 
             "position": position,
             "name": call.ref.name,
             "arguments": to_json(call.arguments).decode(),
+            "shown": None if call.shown is None else to_json(call.shown).decode(),
+            "refusal": None if call.refusal is None else call.refusal.model_dump_json(),
             "effect": call.ref.effect,
             "security_level": call.security_level,
             "status": "pending",

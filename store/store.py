@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
+from store.approvals import Approvals
 from store.audit import Audit
 from store.bus import Bus
 from store.calls import Calls
@@ -16,8 +17,10 @@ from store.endings import Endings
 from store.facts import Facts
 from store.ledger import Ledgers
 from store.sessions import Sessions
+from store.shelves import Shelves
 from store.starting import Starting
 from store.steps import Steps
+from store.toolsets import Toolsets
 from store.transcript import Transcripts
 
 
@@ -35,6 +38,9 @@ class Store:
     facts: Facts
     transcripts: Transcripts
     conversations: Conversations
+    approvals: Approvals
+    shelves: Shelves
+    toolsets: Toolsets
     audit: Audit
 
     @classmethod
@@ -52,6 +58,9 @@ class Store:
             facts=Facts(database),
             transcripts=Transcripts(database),
             conversations=Conversations(database),
+            approvals=Approvals(ledgers),
+            shelves=Shelves(database),
+            toolsets=Toolsets(database),
             audit=Audit(database),
         )
 

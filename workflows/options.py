@@ -16,6 +16,9 @@ AFTER_DEADLINE = timedelta(seconds=10)
 BACKSTOP = timedelta(seconds=15)
 """The server-side execution timeout is the limit plus this: only for a worker that is gone."""
 
+PARALLEL_TOOLS = 8
+"""How many tool calls of a session run at once; more wait for their turn. One that waits for an approval takes none."""
+
 CLOSE_TIMEOUT = timedelta(seconds=30)
 
 RETRY_AT_ONCE = RetryPolicy(
@@ -43,4 +46,15 @@ def close_options() -> ActivityConfig:
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
         retry_policy=RETRY_AT_ONCE,
         summary="close",
+    )
+
+
+def decision_options(left: timedelta) -> ActivityConfig:
+    """For `record_decision`: tried until it is done, within the session's time."""
+    return ActivityConfig(
+        schedule_to_close_timeout=left + AFTER_DEADLINE,
+        start_to_close_timeout=CLOSE_TIMEOUT,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=RETRY_AT_ONCE,
+        summary="record a decision",
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,15 +27,20 @@ with workflow.unsafe.imports_passed_through():
         CALL_MODEL,
         CANCEL_SIGNAL,
         CLOSE_SESSION,
+        DECIDE_UPDATE,
         FENCED,
+        NOT_WAITING,
         PROGRESS_QUERY,
         PROVIDER_ERROR,
+        RECORD_DECISION,
         RUN_TOOL,
         SESSION_OVER,
         WORKFLOW,
         CallRef,
         CancelRequest,
         CloseRequest,
+        Decision,
+        DecisionRef,
         Ending,
         ModelReply,
         Progress,
@@ -43,7 +49,7 @@ with workflow.unsafe.imports_passed_through():
         ToolFate,
         ToolRef,
     )
-    from workflows.options import close_options, step_options
+    from workflows.options import PARALLEL_TOOLS, close_options, decision_options, step_options
 
 STATUS = SearchAttributeKey.for_keyword("PerdureStatus")
 STOP_REASON = SearchAttributeKey.for_keyword("PerdureStopReason")
@@ -51,6 +57,14 @@ STOP_REASON = SearchAttributeKey.for_keyword("PerdureStopReason")
 
 class _SomebodyElseWentOn(Exception):
     """The session is over or a newer run owns it: this run has nothing to close."""
+
+
+@dataclass
+class _Waiting:
+    """A call that waits for an approval: whether a decision was taken, and whether it has been recorded."""
+
+    taken: bool = False
+    recorded: bool = False
 
 
 @workflow.defn(name=WORKFLOW)
@@ -64,6 +78,9 @@ class SessionWorkflow:
         self._phase: Phase = "callingModel"
         self._cancel: CancelRequest | None = None
         self._stopping = False
+        self._waiting: dict[str, _Waiting] = {}
+        self._running = 0
+        self._slots = asyncio.Semaphore(PARALLEL_TOOLS)
         self._epoch_ms = round(workflow.info().start_time.timestamp() * 1000)
 
     @workflow.run
@@ -82,6 +99,29 @@ class SessionWorkflow:
         """Ask to end the session: `now` at once, `graceful` after the running step; `now` overrides `graceful`."""
         if self._cancel is None or request.mode == "now":
             self._cancel = request
+
+    @workflow.update(name=DECIDE_UPDATE)
+    async def decide(self, decision: Decision) -> bool:
+        """Take a decision on an approval and record it. The first one wins: others are refused by the validator.
+
+        False when the store knew a decision already (only after operators reset the workflow).
+        """
+        waiting = self._waiting[decision.approval_id]
+        waiting.taken = True
+        ref = DecisionRef(self._start.session_id, decision.approval_id, decision.decision_id)
+        try:
+            recorded: bool = await workflow.execute_activity(
+                RECORD_DECISION, ref, result_type=bool, **decision_options(self._left())
+            )
+        finally:
+            waiting.recorded = True
+        return recorded
+
+    @decide.validator
+    def _check_decision(self, decision: Decision) -> None:
+        waiting = self._waiting.get(decision.approval_id)
+        if waiting is None or waiting.taken or self._stopping:
+            raise ApplicationError("no call waits for this approval any more", type=NOT_WAITING, non_retryable=True)
 
     @workflow.query(name=PROGRESS_QUERY)
     def progress(self) -> Progress:
@@ -165,14 +205,40 @@ class SessionWorkflow:
             await self._wait_to_be_stopped()
 
     async def _run_tool(self, step: int, call: CallRef) -> ToolFate:
-        fate: ToolFate = await workflow.execute_activity(
-            RUN_TOOL,
-            args=[ToolRef(self._at(step), call.id), call.effect],
-            result_type=ToolFate,
-            **step_options(self._left(), call.name),
-        )
+        if call.gate == "ask":
+            await self._wait_for_approval(call)
+        async with self._slots:
+            self._count(+1)
+            try:
+                fate: ToolFate = await workflow.execute_activity(
+                    RUN_TOOL,
+                    args=[ToolRef(self._at(step), call.id, call.gate), call.effect],
+                    result_type=ToolFate,
+                    **step_options(self._left(), call.name),
+                )
+            finally:
+                self._count(-1)
         self._state = apply_result(self._state, fate)
         return fate
+
+    async def _wait_for_approval(self, call: CallRef) -> None:
+        """Wait for the decision, its expiry, or a cancel, which waits for nobody. What came of it stands in the store:
+        `run_tool` runs the call if it was approved, and lets the approval lapse if nobody decided."""
+        waiting = self._waiting[call.approval_id] = _Waiting()
+        self._count(0)
+        left = max(timedelta(0), datetime.fromtimestamp(call.expires_ms / 1000, UTC) - workflow.now())
+        with suppress(TimeoutError):
+            await workflow.wait_condition(lambda: waiting.taken or self._cancel is not None, timeout=left)
+        if waiting.taken:
+            await workflow.wait_condition(lambda: waiting.recorded)
+        del self._waiting[call.approval_id]
+
+    def _count(self, change: int) -> None:
+        """Keep the phase true: it awaits approvals when nothing else runs."""
+        self._running += change
+        if not self._stopping:
+            waits = self._waiting and self._running == 0
+            self._show("awaitingApproval" if waits else "runningTools")
 
     async def _wait_to_be_stopped(self) -> None:
         """An activity heard of the cancel or the deadline first; the signal or the timer, which decide, are near."""
@@ -185,7 +251,10 @@ class SessionWorkflow:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def _close(self, ending: Ending) -> None:
+        self._stopping = True
         self._show("closing")
+        if not workflow.all_handlers_finished():  # a decision is being recorded: what it says comes before the end
+            await _shielded(asyncio.create_task(workflow.wait_condition(workflow.all_handlers_finished)))
         request = CloseRequest(self._start.session_id, ending)
         closing = asyncio.create_task(
             workflow.execute_activity(CLOSE_SESSION, request, result_type=bool, **close_options())

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from activities.asking import model_request, offered_tools, opening_messages, turn_messages
+from activities.asking import model_request, opening_messages, turn_messages
+from activities.tools import TOOLS
+from session.security import is_offered
 from store.transcript import CallResult, Said, Turn
 
 
@@ -28,6 +30,7 @@ def breakpoints(request: dict[str, Any]) -> int:
     return json.dumps(request).count('"cache_control"')
 
 
+OFFERED = [spec.tool() for spec in TOOLS.values()]
 USER = {"role": "user", "content": [{"type": "text", "text": "do it"}]}
 
 
@@ -37,7 +40,7 @@ def test_breakpoints_stand_on_system_tools_and_the_last_two_user_turns_and_never
         call = {"type": "tool_use", "id": f"t{step}", "name": "exec", "input": {}}
         result = {"type": "tool_result", "tool_use_id": f"t{step}", "content": "ok"}
         messages += [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
-    request = model_request(row(), messages)
+    request = model_request(row(), OFFERED, messages)
     assert breakpoints(request) == 4
     assert request["system"][-1]["cache_control"] == {"type": "ephemeral"}
     assert "cache_control" in request["tools"][-1]
@@ -47,7 +50,7 @@ def test_breakpoints_stand_on_system_tools_and_the_last_two_user_turns_and_never
 
 def test_marking_breakpoints_leaves_the_kept_transcript_as_it_was() -> None:
     messages = [json.loads(json.dumps(USER))]
-    model_request(row(), messages)
+    model_request(row(), OFFERED, messages)
     assert messages == [USER]
 
 
@@ -64,7 +67,7 @@ def test_marking_breakpoints_leaves_the_kept_transcript_as_it_was() -> None:
 def test_effort_and_thinking_are_told_as_the_model_takes_them(
     model: str, thinking: str | None, effort: str | None
 ) -> None:
-    request = model_request(row(model, effort="max"), [USER])
+    request = model_request(row(model, effort="max"), OFFERED, [USER])
     assert request.get("thinking", {}).get("type") == thinking
     assert request.get("output_config", {}).get("effort") == effort
     if thinking == "enabled":
@@ -72,23 +75,24 @@ def test_effort_and_thinking_are_told_as_the_model_takes_them(
 
 
 def test_a_temperature_excludes_thinking() -> None:
-    request = model_request(row("claude-sonnet-4-6", settings={"temperature": 0.5}), [USER])
+    request = model_request(row("claude-sonnet-4-6", settings={"temperature": 0.5}), OFFERED, [USER])
     assert "thinking" not in request
     assert request["extra_body"] == {"temperature": 0.5}
 
 
 def test_hidden_thinking_is_not_asked_to_be_shown() -> None:
-    assert model_request(row(show_thinking=False), [USER])["thinking"]["display"] == "omitted"
+    assert model_request(row(show_thinking=False), OFFERED, [USER])["thinking"]["display"] == "omitted"
 
 
 def test_without_tools_the_request_has_none_and_no_agent_prompt() -> None:
-    request = model_request(row(settings={"allowedTools": []}), [USER])
+    request = model_request(row(settings={"allowedTools": []}), [], [USER])
     assert "tools" not in request
     assert "complete_task" not in json.dumps(request["system"])
 
 
 def test_the_tool_that_ends_a_session_is_offered_with_any_other() -> None:
-    assert [spec.name for spec in offered_tools(["exec"])] == ["exec", "complete_task"]
+    offered = [name for name in TOOLS if is_offered(name, ["exec(git *)"])]
+    assert offered == ["exec", "complete_task"]
 
 
 def test_the_opening_alternates_begins_with_the_user_and_keeps_what_fits() -> None:

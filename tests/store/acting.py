@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from session.events import Result, ResultError
 from session.resources import Session
 from session.start import StartFields
+from session.tooling import Tool
 from session.usage import Usage
-from session.vocabulary import Effect
+from session.vocabulary import Effect, Gate
 from session.wire import CallRef, StepRef, ToolRef
 from store import Store
 from store.replies import NewCall, Reply
@@ -56,12 +57,28 @@ def step(session: Session | str, number: int = 1, epoch: int = 1) -> StepRef:
     return StepRef(session if isinstance(session, str) else session.id, number, epoch, 0)
 
 
-def tool(at: StepRef, call_id: str) -> ToolRef:
-    return ToolRef(at, call_id)
+def tool(at: StepRef, call_id: str, gate: Gate = "run") -> ToolRef:
+    return ToolRef(at, call_id, gate)
 
 
 def new_call(call_id: str, effect: Effect = "readOnly", name: str = "exec", **arguments: Any) -> NewCall:
     return NewCall(CallRef(call_id, name, effect, f"{name}{arguments}"), arguments, "moderate")
+
+
+def asking(call_id: str, effect: Effect = "sideEffect", name: str = "exec", **arguments: Any) -> NewCall:
+    """A call that waits for an approval."""
+    return NewCall(CallRef(call_id, name, effect, f"{name}{arguments}", "ask"), arguments, "dangerous")
+
+
+EXEC = Tool(
+    name="exec",
+    description="Run a command",
+    input_schema={"type": "object"},
+    security_level="dangerous",
+    effect="sideEffect",
+    subject="command",
+    runs_commands=True,
+)
 
 
 def reply(text: str = "", *calls: NewCall, tokens: int = 10, thinking: str = "", cost: float | None = None) -> Reply:

@@ -5,14 +5,15 @@ import asyncio
 import pytest
 from sqlalchemy import func, select
 
-from session.wire import Ending
+from session.wire import DecisionRef, Ending
 from store import Store
+from store.approvals import Offer
 from store.conversations import Taken
 from store.cursor import BadCursor, encode
 from store.ledger import NotFound
 from store.schema import metadata
 from store.starting import Caller, Conflict
-from tests.store.acting import OK, Clock, begin_session, new_call, new_session, reply, step, tool
+from tests.store.acting import EXEC, OK, Clock, asking, begin_session, new_call, new_session, reply, step, tool
 
 
 async def test_a_conversation_is_kept_as_it_was_made(store: Store, clock: Clock) -> None:
@@ -143,8 +144,14 @@ async def test_deleting_a_conversation_leaves_nothing_of_it_and_all_of_the_other
     async def lived(key: str) -> str:
         started = await begin_session(store, caller=Caller("t", key, "h"))
         at = step(started.session)
-        await store.steps.begin(at, 1)
-        await store.steps.record_reply(at, 1, reply("a", new_call("t")))
+        await store.steps.begin(at, 1, await store.toolsets.publish([EXEC]))
+        asks = asking("t", command="ls")
+        told = await store.steps.record_reply(at, 1, reply("a", asks, new_call("u")))
+        decision = await store.approvals.offer(told.calls[0].approval_id, Offer("allow-always", "ann"))
+        ref = DecisionRef(started.session.id, told.calls[0].approval_id, decision)
+        assert await store.approvals.settle(ref, {"exec": EXEC}, None)
+        await store.calls.record(tool(at, "u"), 1, OK, 1, ["all of it"])
+        await store.shelves.put_note(started.session.conversation_id, "todos", "[]")
         await store.endings.close(started.session.id, Ending("maxSteps"))
         return started.session.conversation_id
 
@@ -152,7 +159,9 @@ async def test_deleting_a_conversation_leaves_nothing_of_it_and_all_of_the_other
     before = await _rows(store)
     gone = await lived("gone")
     await store.conversations.delete(gone)
-    assert await _rows(store) == before
+    after = await _rows(store)
+    assert after.pop("audit") > before.pop("audit"), "what was done stays on record"
+    assert after == before
     assert all(before.values()), "every table has rows that could have been left behind"
     assert len(await store.conversations.messages(kept)) == 2
     with pytest.raises(NotFound):

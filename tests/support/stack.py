@@ -22,13 +22,12 @@ from pydantic import SecretStr
 from temporalio.client import Client
 
 from activities.client import provider_client
-from activities.workspaces import Workspaces
 from api.app import create_app
 from api.parts import Parts
 from settings import Settings
 from store import Store, open_store
 from store.bus import InProcessBus
-from worker import make_worker
+from worker import make_worker, surroundings
 
 GRACE = timedelta(seconds=1)
 
@@ -80,9 +79,10 @@ async def working(
 ) -> AsyncIterator[None]:
     """A worker that polls while the context lasts."""
     async with provider_client(settings.anthropic_api_key, settings.anthropic_base_url, silence_seconds) as provider:
-        workspaces = Workspaces(settings.workspace_root)
-        async with make_worker(client, store, provider, workspaces, task_queue=task_queue, grace=GRACE):
+        around = surroundings(settings)
+        async with make_worker(client, store, provider, around, task_queue=task_queue, grace=GRACE):
             yield
+        await around.jobs.close()
 
 
 @asynccontextmanager

@@ -89,11 +89,12 @@ def _grants() -> None:
     op.create_table(
         "grants",
         sa.Column("conversation_id", sa.String(length=128), nullable=False),
-        sa.Column("pattern", sa.String(length=512), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("pattern", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("conversation_id", "pattern"),
+        sa.PrimaryKeyConstraint("conversation_id", "digest"),
     )
 
 

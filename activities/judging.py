@@ -1,0 +1,108 @@
+"""What becomes of a call that the model asked for: its effect, whether it may run, and how its arguments may be shown.
+
+Decided once, when the reply is recorded, by the session's rules over the tools it was offered; `run_tool` and the
+workflow only follow. A tool that the session was not offered, and a call that the model's own output limit cut off, are
+refused with a sentence for the model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from activities.catalog import Catalog
+from activities.reply import digest
+from activities.tools.spec import ToolSpec
+from session.events import ResultError
+from session.masking import Masker
+from session.security import Rules, is_offered, judge
+from session.tooling import Tool
+from session.vocabulary import Effect
+from session.wire import CallRef
+from store import Store
+from store.replies import NewCall
+
+MAX_NAMED = 40
+_CUT = ResultError(
+    code="OUTPUT_LIMIT",
+    message="The call was cut off by the model's own output limit, so it was not run. Make a smaller call: write long"
+    " content in several parts.",
+)
+
+
+class Offers:
+    """The tools that sessions are offered: each keeps the set that its first worker had (G6, DESIGN §3)."""
+
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        self._store = store
+        self.catalog = catalog
+        self._known: dict[str, dict[str, Tool]] = {}
+        self._specs: list[ToolSpec[Any]] = []
+        self._published = ""
+
+    async def current(self) -> str:
+        """The digest of what this worker offers now; published when it has changed."""
+        specs = list(self.catalog.specs().values())
+        if specs != self._specs:  # making the schemas anew would be a fifth of a step's CPU
+            tools = [spec.tool() for spec in specs]
+            self._published = await self._store.toolsets.publish(tools)
+            self._known[self._published] = {tool.name: tool for tool in tools}
+            self._specs = specs
+        return self._published
+
+    async def of(self, row: Mapping[str, Any]) -> dict[str, Tool]:
+        """The tools that a session was offered at its first step, by name. `row`: the session's."""
+        kept: str = row["toolset"] or await self.current()
+        if kept not in self._known:
+            stored = await self._store.toolsets.get(kept) or self.catalog.tools()
+            self._known[kept] = {tool.name: tool for tool in stored}
+        allowed = json.loads(row["settings"])["allowedTools"]
+        return {name: tool for name, tool in self._known[kept].items() if is_offered(name, allowed)}
+
+
+async def rules_of(row: Mapping[str, Any], store: Store) -> Rules:
+    """The rules of a session's row."""
+    mode = row["security_mode"]
+    allowed = json.loads(row["settings"])["allowedTools"]
+    granted = await store.approvals.granted(row["conversation_id"]) if mode == "ask" else ()
+    return Rules(mode, None if allowed is None else tuple(allowed), granted)
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Turns the calls of one reply into what is recorded of them."""
+
+    rules: Rules
+    tools: Mapping[str, Tool]
+    catalog: Catalog
+    masker: Masker
+    cut: Collection[str] = ()
+    """Ids of the calls that the model's output limit cut off."""
+
+    def call(self, call_id: str, name: str, arguments: dict[str, Any]) -> NewCall:
+        masked = self.masker.value(arguments)
+        shown = None if masked == arguments else masked
+        tool = self.tools.get(name)
+        if tool is None:
+            # What does not exist reads nothing and harms nothing: it only gets an error as its result.
+            ref = CallRef(call_id, name, "readOnly", digest(name, arguments), "refuse")
+            return NewCall(ref, arguments, "safe", shown, self._unknown(name))
+        effect = self._effect(tool, arguments)
+        verdict = judge(self.rules, tool, effect, arguments)
+        refusal = ResultError(code="REFUSED", message=verdict.why) if verdict.gate == "refuse" else None
+        if call_id in self.cut:
+            refusal = _CUT
+        gate = "refuse" if refusal is not None else verdict.gate
+        ref = CallRef(call_id, name, effect, digest(name, arguments), gate)
+        return NewCall(ref, arguments, tool.security_level, shown, refusal)
+
+    def _effect(self, tool: Tool, arguments: dict[str, Any]) -> Effect:
+        spec = self.catalog.spec(tool.name)
+        return spec.effect_of(arguments) if spec is not None and spec.effect_of is not None else tool.effect
+
+    def _unknown(self, name: str) -> ResultError:
+        names = sorted(self.tools)
+        listed = ", ".join(names[:MAX_NAMED]) + (", …" if len(names) > MAX_NAMED else "")
+        return ResultError(code="UNKNOWN_TOOL", message=f"there is no tool {name[:100]!r}; the tools are {listed}")
