@@ -60,7 +60,8 @@ def judge(rules: Rules, tool: Tool, effect: Effect, arguments: Mapping[str, Any]
     limited = rules.allowed if rules.allowed is not None or rules.mode != "allowlist" else ()
     if limited is not None and not permits(limited, tool, arguments):
         return Verdict(
-            "refuse", f"{name} was not run: this call is not among those that the session allows (allowedTools)."
+            "refuse",
+            f"{name} was not run: this call is not among the session's allowedTools (securityMode {rules.mode}).",
         )
     if rules.mode == "sandbox" and not (effect == "readOnly" or tool.security_level == "safe" or tool.runs_commands):
         return Verdict(

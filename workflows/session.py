@@ -157,6 +157,9 @@ class SessionWorkflow:
     def _is_cancelled_now(self) -> bool:
         return self._cancel is not None and self._cancel.mode == "now"
 
+    def _is_cancelled_gracefully(self) -> bool:
+        return self._cancel is not None and self._cancel.mode == "graceful"
+
     def _cancelled(self) -> Ending:
         return Ending("cancelled", cancelled_by=self._cancel.by if self._cancel else "")
 
@@ -228,7 +231,7 @@ class SessionWorkflow:
         self._count(0)
         left = max(timedelta(0), datetime.fromtimestamp(call.expires_ms / 1000, UTC) - workflow.now())
         with suppress(TimeoutError):
-            await workflow.wait_condition(lambda: waiting.taken or self._cancel is not None, timeout=left)
+            await workflow.wait_condition(lambda: waiting.taken or self._is_cancelled_gracefully(), timeout=left)
         if waiting.taken:
             await workflow.wait_condition(lambda: waiting.recorded)
         del self._waiting[call.approval_id]

@@ -19,10 +19,12 @@ from session.vocabulary import Effect
 from session.wire import (
     CALL_MODEL,
     CLOSE_SESSION,
+    RECORD_DECISION,
     RUN_TOOL,
     WORKFLOW,
     CallRef,
     CloseRequest,
+    DecisionRef,
     Ending,
     ModelReply,
     SessionInput,
@@ -47,7 +49,9 @@ class Played:
 
     replies: Sequence[ModelReply | Play]
     on_tool: Callable[[ToolRef], Awaitable[None]] | None = None
+    on_decision: Callable[[], Awaitable[None]] | None = None
     on_close: Callable[[CloseRequest], Awaitable[None]] | None = None
+    decisions: list[str] = field(default_factory=list)
     model_calls: list[int] = field(default_factory=list)
     tool_calls: list[str] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
@@ -66,6 +70,13 @@ class Played:
         if self.on_tool is not None:
             await self.on_tool(at)
         return ToolFate(at.call_id, "success", 1)
+
+    @activity.defn(name=RECORD_DECISION)
+    async def record_decision(self, ref: DecisionRef) -> bool:
+        if self.on_decision is not None:
+            await self.on_decision()
+        self.decisions.append(ref.decision_id)
+        return True
 
     @activity.defn(name=CLOSE_SESSION)
     async def close_session(self, request: CloseRequest) -> bool:
@@ -104,7 +115,7 @@ async def session(
         client,
         task_queue=queue,
         workflows=[SessionWorkflow],
-        activities=[played.call_model, played.run_tool, played.close_session],
+        activities=[played.call_model, played.run_tool, played.record_decision, played.close_session],
         max_cached_workflows=cache,
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         default_heartbeat_throttle_interval=timedelta(milliseconds=100),
