@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 
+from session.mcp import HttpServer, McpConfigError, StdioServer, confidential, parse_servers
 from session.policy import (
     CommandPolicy,
     Limits,
@@ -33,6 +34,8 @@ DEFAULT_MODEL = "claude-sonnet-5-5"
 DEFAULT_NAMESPACE = "default"
 _KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEY_SECRET = re.compile(r"[!-~]+")
+MCP_SECRET_LENGTH = 8
+"""From this length on, a value of an MCP server's `env` or `headers` is masked wherever it appears."""
 _BUS_SCHEMES = ("redis", "rediss", "valkey")
 
 
@@ -126,6 +129,22 @@ def _words(given: object) -> object:
     return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
 
 
+def _mcp_servers(given: object) -> object:
+    """JSON, or the path of a file that holds it. The `${NAME}` in it are variables of this process."""
+    if not isinstance(given, str):
+        return given
+    try:
+        text = given if given.lstrip().startswith("{") else Path(given).expanduser().read_text()
+        return parse_servers(text, os.environ)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            "PERDURE_MCP_SERVERS cannot be read: name a file of JSON, or write the JSON itself "
+            f"({getattr(error, 'strerror', None) or type(error).__name__})."
+        ) from None
+    except McpConfigError as error:
+        raise SettingsError(f"PERDURE_MCP_SERVERS cannot be used: {error}.") from None
+
+
 def _folder(path: Path) -> Path:
     """Absolute, since a relative one would mean another folder to every process."""
     return Path(os.path.abspath(path.expanduser()))
@@ -180,7 +199,9 @@ class Settings(BaseSettings):
     search_provider: SearchProvider | None = Field(None, validation_alias="PERDURE_SEARCH_PROVIDER")
     search_key: SecretStr | None = Field(None, validation_alias="PERDURE_SEARCH_KEY")
     search_url: Annotated[str | None, AfterValidator(_http_url)] = Field(None, validation_alias="PERDURE_SEARCH_URL")
-    mcp_servers: str | None = Field(None, validation_alias="PERDURE_MCP_SERVERS", repr=False)
+    mcp_servers: Annotated[dict[str, StdioServer | HttpServer], NoDecode, BeforeValidator(_mcp_servers)] = Field(
+        default_factory=dict, validation_alias="PERDURE_MCP_SERVERS"
+    )
     temporal: TemporalTarget | None = Field(default_factory=temporal_target, validation_alias="PERDURE_TEMPORAL_TARGET")
 
     def __init__(self, **flags: Any) -> None:
@@ -203,10 +224,16 @@ class Settings(BaseSettings):
                 raise SettingsError(f"PERDURE_SEARCH_PROVIDER is {self.search_provider}: set PERDURE_SEARCH_KEY.")
             search = SearchPolicy(self.search_provider, _plain(self.search_key), self.search_url or "")
         return ToolPolicy(
-            commands=CommandPolicy(self.exec_sandbox, self.exec_network, limits),
+            commands=CommandPolicy(self.exec_sandbox, self.exec_network, limits, hidden=tuple(self._hidden())),
             web=WebPolicy(self.web_allow),
             search=search,
         )
+
+    def _hidden(self) -> list[str]:
+        """What is the worker's own: kept from commands."""
+        hidden = [str(self.data_dir), str(self.workspace_root)]
+        scheme, _, path = self.database_url.partition(":///")
+        return hidden + ([f"/{path.partition('?')[0].lstrip('/')}"] if scheme == "sqlite" else [])
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -234,6 +261,9 @@ class Settings(BaseSettings):
             *(_plain(key.secret) for key in self.api_keys),
         ]
         found.append(str(target.get("api_key") or ""))
+        # Short values and paths of what exists are everyday words of results; masking them would spoil these.
+        given = confidential(self.mcp_servers)
+        found += [value for value in given if len(value) >= MCP_SECRET_LENGTH and not os.path.exists(value)]
         for url in (self.database_url, self.bus_url):
             password = (urlsplit(url).password if url else None) or ""
             found += [password, unquote(password)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from session.mcp import StdioServer
 from settings import ApiKey, Settings, SettingsError
 
 
@@ -173,3 +175,70 @@ def test_settings_do_not_change_while_a_process_runs() -> None:
     settings = Settings()
     with pytest.raises(Exception, match="frozen"):
         settings.port = 1  # type: ignore[misc]
+
+
+MCP = (
+    '{"mcpServers": {"files": {"command": "serve", "args": ["--root", "${ROOT:-/srv}"], "env": {"TOKEN": "${TOKEN}"}}}}'
+)
+
+
+def test_mcp_servers_are_json_or_a_file_of_it_and_take_variables_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TOKEN", "tok-123456")
+    (tmp_path / "mcp.json").write_text(MCP)
+    for given in (MCP, str(tmp_path / "mcp.json"), "~/mcp.json"):
+        monkeypatch.setenv("PERDURE_MCP_SERVERS", given)
+        settings = Settings()
+        server = settings.mcp_servers["files"]
+        assert isinstance(server, StdioServer)
+        assert (server.command, server.args) == ("serve", ("--root", "/srv"))
+        assert server.env["TOKEN"].get_secret_value() == "tok-123456"
+        assert "tok-123456" in settings.secret_values() and "tok-123456" not in repr(settings)
+    assert Settings(mcp_servers={}).mcp_servers == {}
+
+
+def test_values_given_to_mcp_servers_are_secrets_unless_they_are_short_or_paths(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    servers = {
+        "there": {
+            "url": "https://user:pass-word@host/mcp?key=query-key&page=1",
+            "headers": {"Authorization": "Bearer abcdefgh"},
+        },
+        "here": {"command": "x", "env": {"LEVEL": "debug", "PLACE": str(tmp_path)}},
+    }
+    monkeypatch.setenv("PERDURE_MCP_SERVERS", json.dumps({"mcpServers": servers}))
+    assert set(Settings().secret_values()) == {"pass-word", "query-key", "Bearer abcdefgh", "abcdefgh"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('{"mcpServers": {"a": {"command": "x", "env": {"T": "${GONE}"}}}}', "mcpServers.a.env.T speaks of ${GONE}"),
+        ('{"mcpServers": {"a": {"args": ["s3cret"]}}}', "mcpServers.a.command is missing"),
+        ('{"mcpServers": {"a": {"command": "s3cret", "url": "http://x"}}}', "mcpServers.a.url is no field"),
+        ('{"mcpServers": {"a": {"url": "s3cret"}}}', "mcpServers.a.url is no address"),
+        ('{"mcpServers": {"a": {"url": "http://x", "type": "sse"}}}', "mcpServers.a.type is wrong"),
+        ('{"mcpServers": {"a": {"command": "x", "args": "s3cret"}}}', "mcpServers.a.args must be a list"),
+        ('{"mcpServers": {"a": {"command": "x", "timeout": 0}}}', "mcpServers.a.timeout is wrong"),
+        ('{"mcpServers": {"a__b": {"command": "x"}}}', "mcpServers.a__b is no name for a server"),
+        ('{"mcpServers": {"a": "s3cret"}}', "mcpServers.a must be an object"),
+        ('{"servers": {"a": "s3cret"}}', "mcpServers is missing"),
+        ('{"mcpServers": s3cret', "it is not JSON (line 1, column 16"),
+        ("/nowhere/s3cret.json", "No such file"),
+    ],
+)
+def test_mcp_servers_that_cannot_be_used_are_refused_naming_the_field_and_no_value(
+    monkeypatch: pytest.MonkeyPatch, given: str, said: str
+) -> None:
+    monkeypatch.setenv("PERDURE_MCP_SERVERS", given)
+    with pytest.raises(SettingsError) as caught:
+        Settings()
+    assert str(caught.value).startswith("PERDURE_MCP_SERVERS cannot be")
+    assert said in str(caught.value) and "s3cret" not in str(caught.value)
+
+
+def test_an_mcp_server_that_is_disabled_is_as_good_as_unnamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERDURE_MCP_SERVERS", '{"mcpServers": {"a": {"command": "x", "disabled": true}}}')
+    assert Settings().mcp_servers == {}
