@@ -22,7 +22,7 @@ _WORD: Final = re.compile(r"[A-Za-z0-9_-]*")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9]*")
 _UPPER: Final = re.compile(r"[A-Z0-9]*")
 _DOTTED: Final = re.compile(r"[A-Za-z0-9_.-]*")
-_GITLAB: Final = re.compile(r"glpat-[\w-]{20,}(?:\.[\w-]+)*", re.ASCII)
+_GITLAB: Final = re.compile(r"glpat-[\w-]{20,300}(?:\.[\w-]{1,64}){0,3}", re.ASCII)
 _JWT: Final = re.compile(r"eyJ[\w-]{6,512}\.eyJ[\w-]{6,}(?:\.[\w-]*)?", re.ASCII)
 
 

@@ -87,12 +87,10 @@ def _assigned(text: str, start: int, end: int) -> bool:
     return not is_code and looks_random(text[start : min(end, start + JUDGED_CHARS)], quoted=text[start - 1] in "\"'")
 
 
-def _bearer(text: str, start: int, end: int) -> bool:
-    return end - start >= 8 and count_digits(text[start : min(end, start + JUDGED_CHARS)]) > 0
-
-
-def _basic(text: str, start: int, end: int) -> bool:
-    return end - start >= 8
+def _sent(text: str, start: int, end: int) -> bool:
+    """Credentials of a header: base64 for `Basic`, where a token has a digit and a placeholder has not."""
+    is_basic = "basic" in text[max(0, start - 8) : start].lower()
+    return end - start >= 8 and (is_basic or count_digits(text[start : min(end, start + JUDGED_CHARS)]) > 0)
 
 
 _PLACEHOLDER: Final = re.compile(
@@ -111,10 +109,11 @@ def _named(name: str, left: re.Pattern[str] | None = None) -> Led:
     return Led("value", name, re.compile(re.escape(name) + _IS), _VALUE, _assigned, left)
 
 
-def _header(scheme: str, fits: Fits) -> Led:
-    lead = rf"authorization(?:\\?[\"'])?[ \t]{{0,3}}[:=,][ \t]{{0,3}}(?:\\?[\"'])?{scheme}[ \t]{{1,3}}"
-    return Led("authorization", "authorization", re.compile(lead), _SENT, fits)
-
+_HEADER: Final = re.compile(
+    r"authorization(?:\\?[\"'])?[ \t]{0,3}[:=,][ \t]{0,3}(?:\\?[\"'])?(?:bearer|token|basic)[ \t]{1,3}"
+)
+_BEARER: Final = re.compile(r"bearer[ \t]{1,3}")
+_USER: Final = re.compile(r"://[^\s/:@\"'<>`\\\[\]]{0,64}:")
 
 LEDS: Final = (
     _named("key", _BEFORE_KEY),
@@ -123,11 +122,9 @@ LEDS: Final = (
     _named("password"),
     _named("passwd"),
     _named("passphrase"),
-    _header("bearer", _bearer),
-    _header("token", _bearer),
-    _header("basic", _basic),
-    Led("authorization", "bearer ", re.compile(r"bearer[ \t]{1,3}"), _SENT, _assigned, re.compile(r"(?:\A|[^\w])\Z")),
-    Led("url", "://", re.compile(r"://[^\s/:@\"'<>`\\\[\]]{0,64}:"), _LOGIN, _login, until="@"),
+    Led("authorization", "authorization", _HEADER, _SENT, _sent),
+    Led("authorization", "bearer ", _BEARER, _SENT, _assigned, re.compile(r"(?:\A|\W)\Z")),
+    Led("url", "://", _USER, _LOGIN, _login, until="@"),
 )
 
 

@@ -96,7 +96,7 @@ class Masker:
         found += [_Found(start, end, _KEY_MARK) for start, end in blocks(text, begin, final=final)]
         if not final:
             found += self._begun_at_the_end(text, begin)
-        found.sort(key=lambda one: one.start)
+        found.sort(key=lambda one: (one.start, one.end >= 0))  # what is open settles nothing behind it
         return found
 
     def _known_values(self, text: str, begin: int) -> Iterator[_Found]:
@@ -143,16 +143,14 @@ def _led(led: Led, text: str, low: str, begin: int, *, final: bool) -> Iterator[
     while at >= 0:
         lead = led.lead.match(low, at)
         start = lead.end() if lead else -1
-        if begin <= start < len(text):
+        is_named = led.is_named(text, at) if begin <= start < len(text) else False
+        if is_named or (begin <= start < len(text) and led.may_be_first):
             run_end = run_end if start < run_end else end_of_run(led.run, text, start)
             most = min(run_end, start + MOST_CHARS)
             is_open = not final and most == len(text)
             end = -1 if is_open else led.end(text, start, most)
             if is_open or end >= 0:
-                if led.is_named(text, at):
-                    yield _Found(start, end, _mark(led.kind))
-                elif led.may_be_first:
-                    yield _Found(start, end, _mark(led.kind), at)
+                yield _Found(start, end, _mark(led.kind), -1 if is_named else at)
         at = low.find(led.find, at + 1)
 
 
@@ -192,6 +190,11 @@ class MaskedStream:
         self._text = ""  # what led here, then what is held back
         self._begin = 0  # of what is held back
         self._secret_end = 0
+
+    @property
+    def held(self) -> int:
+        """How many characters are held back."""
+        return len(self._text) - self._begin
 
     def feed(self, text: str) -> str:
         """What may be shown after this piece."""
