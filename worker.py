@@ -16,6 +16,7 @@ from activities.catalog import Catalog, ToolSource, custom_tools
 from activities.client import Provider, provider_client
 from activities.close_session import Closings
 from activities.judging import Offers
+from activities.mcp import mcp_tools
 from activities.record_decision import Decisions
 from activities.run_tool import ToolCalls
 from activities.surroundings import Surroundings
@@ -94,8 +95,11 @@ async def running_worker(client: Client, store: Store, settings: Settings) -> As
     conceal()
     with suppress(RPCError):  # sessions run without them
         await register_search_attributes(client)
-    around = surroundings(settings)
-    async with provider_client(settings.anthropic_api_key, settings.anthropic_base_url) as provider:
+    async with (
+        mcp_tools(settings.mcp_servers, settings.data_dir / "mcp", Masker(settings.secret_values())) as sources,
+        provider_client(settings.anthropic_api_key, settings.anthropic_base_url) as provider,
+    ):
+        around = surroundings(settings, sources)
         with suppress(StoreUnavailable):  # it is told again with the first step
             await Offers(store, around.catalog).current()
         worker = make_worker(client, store, provider, around)

@@ -27,6 +27,8 @@ logger = logging.getLogger("perdure.mcp")
 NAME_LENGTH: Final = 64
 OUTPUT_CAP: Final = 50_000
 DESCRIPTION_CAP: Final = 8_000
+SENTENCE: Final = 2_000
+"""A failure told in more characters is output, and no message."""
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 Call = Callable[[str, dict[str, Any], Callable[[str], None]], Awaitable[types.CallToolResult]]
@@ -104,7 +106,7 @@ def _run(
             raise ToolError("INVALID_ARGUMENTS", f"Call {name} again with other arguments: {'; '.join(faults)}.")
 
         def heard(text: str) -> None:
-            context.progress("stdout", text)
+            context.progress("stdout", context.masker.mask(text))
 
         try:
             try:
@@ -123,13 +125,19 @@ def _run(
             told = f"there is no connection to the MCP server {server} ({error}); nothing was done"
             raise ToolError("MCP_SERVER_UNAVAILABLE", told) from None
         except Refused as error:
-            raise ToolError("MCP_ERROR", str(error)) from None
+            raise _failed(str(error)) from None
         text = as_text(result)
         if result.is_error:
-            raise ToolError("MCP_ERROR", text or "the tool failed and said nothing")
+            raise _failed(text)
         return ToolOutput(text)
 
     return run
+
+
+def _failed(told: str) -> ToolError:
+    if len(told) <= SENTENCE:
+        return ToolError("MCP_ERROR", told or "the tool failed and said nothing")
+    return ToolError("MCP_ERROR", "the tool failed, see what it said", told)
 
 
 def as_text(result: types.CallToolResult) -> str:

@@ -151,7 +151,7 @@ class Connection:
             asked.exception()  # of a call that was given up, nobody else asks for it
 
     def _judged(self, client: Client, error: MCPError) -> Exception:
-        if error.code == UNSENT or (error.code == types.INVALID_REQUEST and error.message == "Session terminated"):
+        if error.code == UNSENT:
             return _Unsent(error.message)
         # The code is also what servers use for whatever they like.
         closed = error.message.startswith(("Connection closed", "SSE stream"))

@@ -20,7 +20,7 @@ from typing import Final
 import anyio
 import httpx2
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from mcp.client.streamable_http import streamable_http_client
+from mcp.client.streamable_http import MCP_SESSION_ID, streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import jsonrpc_message_adapter
 
@@ -34,7 +34,7 @@ PATIENCE: Final = 2.0
 """Seconds a process has to end when its standard input does."""
 UNSENT: Final = -32991
 BROKEN: Final = -32992
-"""Codes of JSON-RPC errors of our own: a request that never reached the server, and one whose answer was cut off."""
+"""Codes of JSON-RPC errors of our own: a request that was not taken up, and one whose answer was cut off."""
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 Hear = Callable[[str], None]
@@ -191,17 +191,23 @@ async def over_http(server: HttpServer) -> AsyncIterator[Streams]:
 
 
 class _Answering(httpx2.AsyncHTTPTransport):
-    """Answers for a server that cannot be reached, with a JSON-RPC error that tells whether the request was sent.
+    """Answers for a server that cannot be reached, or that was started anew and knows nothing of our session, with a
+    JSON-RPC error that tells whether the request was taken up.
 
     An exception here would end the SDK's whole transport, and with it the calls of all other sessions.
     """
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         try:
-            return await super().handle_async_request(request)
+            response = await super().handle_async_request(request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             code, told = UNSENT, f"it cannot be reached: {type(error).__name__}"
         except httpx2.TransportError as error:
             code, told = BROKEN, f"its answer was cut off: {type(error).__name__}"
+        else:
+            if response.status_code != 404 or MCP_SESSION_ID not in request.headers:
+                return response
+            await response.aclose()
+            code, told = UNSENT, "it has forgotten the session"
         body = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": told}}
         return httpx2.Response(502, json=body, request=request)

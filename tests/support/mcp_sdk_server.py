@@ -1,14 +1,20 @@
-"""An MCP server made with the SDK: `python mcp_sdk_server.py stdio` or `python mcp_sdk_server.py http PORT FOLDER`."""
+"""An MCP server made with the SDK: `python mcp_sdk_server.py stdio`, or `python mcp_sdk_server.py KIND PORT FOLDER`.
+
+KIND: `http`; `old-http` (does not know the protocol of 2026, so it has sessions); `locked-http` (wants a token).
+"""
 
 import asyncio
 import sys
 from pathlib import Path
 
+import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import AudioContent, BlobResourceContents, EmbeddedResource, ImageContent, TextResourceContents
 from mcp.types import ToolAnnotations as Hints
 from pydantic import BaseModel
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 server = MCPServer("sdk", log_level="ERROR")
 folder = Path(sys.argv[3] if len(sys.argv) > 3 else ".")
@@ -71,8 +77,24 @@ async def grow(ctx: Context) -> str:
     return "grown"
 
 
+def guarded(kind: str, app: ASGIApp) -> ASGIApp:
+    """The app, with what the kind refuses refused."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope.get("headers", ()))
+        if kind == "locked-http" and scope["type"] == "http" and headers.get(b"authorization") != b"Bearer opens-it":
+            await PlainTextResponse("no", 401)(scope, receive, send)
+        elif kind == "old-http" and headers.get(b"mcp-protocol-version", b"").startswith(b"2026"):
+            await PlainTextResponse("no", 400)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return answer
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "stdio":
         server.run("stdio")
     else:
-        server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))
+        app = guarded(sys.argv[1], server.streamable_http_app())
+        uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error")
