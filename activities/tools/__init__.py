@@ -17,6 +17,8 @@ _NAMES = (
     "grep",
     "directory_tree",
     "exec",
+    "exec_output",
+    "exec_kill",
     "complete_task",
 )
 

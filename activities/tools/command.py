@@ -74,6 +74,16 @@ async def sandbox_for(context: ToolContext) -> Probe | None:
     raise ToolError("SANDBOX_UNAVAILABLE", f"{why}, and {found.reason}; on the worker's machine, {INSTALL}")
 
 
+async def sandbox_name(context: ToolContext) -> Sandbox:
+    """What commands of this call are confined by. Raises as `sandbox_for`."""
+    return "limits" if await sandbox_for(context) is None else "bubblewrap"
+
+
+def shell() -> str:
+    """The shell that command lines are run by."""
+    return shutil.which("bash") or "/bin/sh"
+
+
 async def _run(
     context: ToolContext,
     found: Probe | None,

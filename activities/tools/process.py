@@ -1,11 +1,12 @@
 """Running a command with its whole process tree under a warden (see `warden.py`), from the worker's side.
 
-    worker ── gate ──▶ warden ── fork ──▶ command ──▶ whatever it starts
-       ▲                                     │
-       └────────── stdout, stderr ───────────┘
+    worker ◀── gate ──▶ warden ── fork ──▶ command ──▶ whatever it starts
+       ▲                                      │
+       └────────── stdout, stderr ────────────┘
 
 The gate is opened only when the worker holds everything it needs to end the call, and closing it is the
-one way to end it: at the command's exit, on cancel, on a time limit, and by the worker's death.
+one way to end it: at the command's exit, on cancel, on a time limit, and by the worker's death. Through it the warden
+says which limit the command was killed for.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import codecs
 import os
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -29,6 +31,8 @@ MARK = "PERDURE_CALL"
 """Variable in every command's environment, by which its processes are found if the warden was killed."""
 PATIENCE = 4.0
 """Seconds for the warden to clear up: a little more than it allows itself. Usually it needs milliseconds."""
+GLANCE = 1.0
+"""Seconds between looks at whether the warden still watches."""
 DRAIN = 0.5
 """Seconds to wait for the pipes' end once the tree is dead."""
 
@@ -41,14 +45,15 @@ async def run_tree(
     """Run `program` in `folder` (a descriptor) and give its exit code; `hear` gets its output as it comes.
 
     However this ends (also by cancellation), the command and all that it started are dead and reaped by
-    then. Raises `ToolError` when the command killed its warden.
+    then. Raises `ToolError` when it passed one of the `limits` (of its whole tree), or killed or stopped its warden.
     """
     mark = secrets.token_hex(8)
     with ExitStack() as held:
-        gate, opener = _pipe(held)
+        gate, opener = (held.enter_context(end) for end in socket.socketpair())
         taps = [await _tapped("stdout", hear, held), await _tapped("stderr", hear, held)]
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(WARDEN), str(gate.fileno()), str(folder), *program),
+            *(sys.executable, "-I", "-S", str(WARDEN), str(gate.fileno()), str(folder)),
+            *(_listed(limits), *program),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=taps[0].inlet,
             stderr=taps[1].inlet,
@@ -60,14 +65,63 @@ async def run_tree(
             for handed_on in (gate, taps[0].inlet, taps[1].inlet):
                 handed_on.close()
             with suppress(BrokenPipeError):
-                opener.write(b"g")
-            code = await process.wait()
+                opener.send(b"g")
+            code = await _waited(process)
+            passed = _word(opener)
         finally:
             opener.close()
             await surely(_ended(process, mark, taps))
+    raise_for(code, passed, limits)
+    return code
+
+
+def raise_for(code: int, passed: str, limits: Limits) -> None:
+    """Raise `ToolError` for the limit that the command was ended for, by its warden or (`code`) by the kernel."""
     if code < 0:
         raise ToolError("SUPERVISOR_KILLED", f"the command killed its own supervisor (signal {-code}) and was ended")
-    return code
+    whole = "The command was killed, with all that it had started:"
+    if passed == "memory":
+        raise ToolError("MEMORY_LIMIT", f"{whole} it took more than {limits.memory >> 20:,} MiB of memory.")
+    if passed == "processes":
+        told = f"it had more than {limits.processes:,} processes (or 8 times as many threads) at once."
+        raise ToolError("PROCESS_LIMIT", f"{whole} {told}")
+    if passed == "cpu" or code == 128 + signal.SIGXCPU:
+        raise ToolError("CPU_LIMIT", f"{whole} it used more than {limits.cpu_seconds:,} s of CPU time.")
+    if code == 128 + signal.SIGXFSZ:
+        told = f"it wrote a file larger than {limits.file_size >> 20:,} MiB, which is the limit."
+        raise ToolError("FILE_SIZE_LIMIT", f"The command was killed: {told}")
+
+
+def _listed(limits: Limits) -> str:
+    return f"{limits.cpu_seconds},{limits.memory},{limits.processes},{limits.file_size}"
+
+
+async def _waited(process: asyncio.subprocess.Process) -> int:
+    """The warden's exit code. One that was stopped watches nothing any more: it is killed."""
+    ended = asyncio.ensure_future(process.wait())
+    try:
+        while not (await asyncio.wait({ended}, timeout=GLANCE))[0]:
+            if _stopped(process.pid):
+                with suppress(ProcessLookupError):
+                    process.kill()
+        return ended.result()
+    finally:
+        ended.cancel()
+
+
+def _stopped(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False
+
+
+def _word(opener: socket.socket) -> str:
+    opener.setblocking(False)
+    try:
+        return opener.recv(64).decode()
+    except OSError:  # nothing was said
+        return ""
 
 
 async def surely(work: Coroutine[Any, Any, None]) -> None:

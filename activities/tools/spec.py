@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from activities.tools.spool import Kept
 from activities.tools.text import clean, clipped
 from session.masking import Masker
 from session.policy import ToolPolicy
@@ -155,26 +156,39 @@ async def call(spec: ToolSpec[ArgsT], arguments: Mapping[str, Any], context: Too
     """Run one tool call to its end.
 
     Raises `ToolError` for what the model should know (INVALID_ARGUMENTS, TIMEOUT, and the tool's own
-    codes). When it returns, raises or is cancelled, nothing that the call started is left running.
+    codes). When it returns, raises or is cancelled, nothing that the call started is left running, but for jobs that
+    it was asked to start. What is shown is masked; where it is less than there was, output or error have all of it as
+    `whole`, which the caller closes.
     """
-    parsed = _parsed(spec, arguments)
+    checked = parsed(spec, arguments)
     limit = asyncio.timeout(spec.timeout)
     try:
         async with limit:
-            output = await spec.run(parsed, context)
+            output = await spec.run(checked, context)
     except ToolError as error:
-        shown, _ = clipped(clean(error.content), spec.output_cap)
-        raise ToolError(error.code, clean(error.message), shown) from error
+        told = context.masker.mask(clean(error.message))
+        shown, _, whole = _shown(error.content, error.whole, spec.output_cap, context)
+        raise ToolError(error.code, told, shown, whole) from error
     except OSError as error:
         # asyncio's own TimeoutError is an OSError too; a system call that timed out is not the tool's limit.
         if limit.expired():
             raise ToolError("TIMEOUT", f"{spec.name} was stopped after {spec.timeout:g} s") from error
         raise ToolError("IO_ERROR", f"{spec.name} failed: {error.strerror or error}") from error
-    shown, cut = clipped(clean(output.content), spec.output_cap)
-    return ToolOutput(shown, truncated=output.truncated or cut)
+    shown, cut, whole = _shown(output.content, output.whole, spec.output_cap, context)
+    return ToolOutput(shown, output.truncated or cut, whole)
 
 
-def _parsed(spec: ToolSpec[ArgsT], arguments: Mapping[str, Any]) -> ArgsT:
+def _shown(text: str, whole: Whole | None, cap: int, context: ToolContext) -> tuple[str, bool, Whole | None]:
+    """What of a text the model sees, masked and within `cap`; whether that is less than there was; and all of it."""
+    text = context.masker.mask(clean(text))
+    if len(text) <= cap:
+        return text, False, whole
+    shown, _ = clipped(text, cap, context.call_id)
+    return shown, True, whole or Kept(text)
+
+
+def parsed(spec: ToolSpec[ArgsT], arguments: Mapping[str, Any]) -> ArgsT:
+    """The arguments as the tool takes them. Raises `ToolError` INVALID_ARGUMENTS, which names the fields."""
     try:
         # Half a surrogate pair is legal in JSON, but is no text that could be written or stored.
         json.dumps(arguments, ensure_ascii=False, default=str).encode()

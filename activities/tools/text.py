@@ -8,18 +8,21 @@ def clean(text: str) -> str:
     return text.replace("\x00", "\ufffd")
 
 
-def gap(omitted: int) -> str:
-    """The line that stands where `omitted` characters were left out."""
-    return f"\n[... {omitted:,} characters left out ...]\n"
+def gap(omitted: int, handle: str = "", offset: int = 0) -> str:
+    """The line that stands where `omitted` characters were left out; with `handle`, how to read them all the same, from
+    `offset` on."""
+    rest = f'; read them with retrieve_result {{"handle": "{handle}", "offset": {offset}}}' if handle else ""
+    return f"\n[... {omitted:,} characters left out{rest} ...]\n"
 
 
-def clipped(text: str, cap: int) -> tuple[str, bool]:
-    """`text` in at most about `cap` characters, its head and its tail, and whether anything was left out."""
+def clipped(text: str, cap: int, handle: str = "") -> tuple[str, bool]:
+    """`text` in at most about `cap` characters, its head and its tail, and whether anything was left out. `handle`: by
+    which the whole can be read."""
     if len(text) <= cap:
         return text, False
     head = cap // 2
-    tail = max(0, cap - head - len(gap(len(text))))
-    return text[:head] + gap(len(text) - head - tail) + text[len(text) - tail :], True
+    tail = max(0, cap - head - len(gap(len(text), handle, head)))
+    return text[:head] + gap(len(text) - head - tail, handle, head) + text[len(text) - tail :], True
 
 
 def count(number: int, noun: str) -> str:
@@ -28,10 +31,12 @@ def count(number: int, noun: str) -> str:
 
 
 class Recording:
-    """The first and the last `side` characters of a stream of any length, in constant memory."""
+    """The first and the last `side` characters of a stream of any length, in constant memory. `handle`: by which all of
+    it can be read later."""
 
-    def __init__(self, side: int) -> None:
+    def __init__(self, side: int, handle: str = "") -> None:
         self._side = side
+        self._handle = handle
         self._head: list[str] = []
         self._room = side
         self._tail: deque[str] = deque()
@@ -61,4 +66,5 @@ class Recording:
         tail = "".join(self._tail)
         excess = max(0, len(tail) - self._side)
         omitted = self._omitted + excess
-        return "".join(self._head) + (gap(omitted) + tail[excess:] if omitted else tail)
+        head = "".join(self._head)
+        return head + (gap(omitted, self._handle, len(head)) + tail[excess:] if omitted else tail)
