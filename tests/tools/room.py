@@ -9,12 +9,18 @@ from typing import Any
 import pytest
 
 from activities.tools import TOOLS, ToolContext, ToolError, ToolOutput, call
+from activities.tools.sandbox import probe
+from session.policy import CommandPolicy, SandboxMode, ToolPolicy
+
+CONFINED: list[SandboxMode] = ["off", "require"] if probe().works else ["off"]
+"""Ways of running commands on this machine: without the sandbox, and with it where it works."""
 
 
 class Room:
     """A workspace with something outside it, and the tools called in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sandbox: SandboxMode = "auto") -> None:
+        self.policy = ToolPolicy(commands=CommandPolicy(sandbox))
         self.workspace = folder / "workspace"
         self.outside = folder / "outside"
         self.workspace.mkdir()
@@ -23,7 +29,17 @@ class Room:
         self.heard: list[tuple[str, str]] = []
 
     def context(self, **details: Any) -> ToolContext:
+        details.setdefault("policy", self.policy)
         return ToolContext(self.workspace, lambda stream, text: self.heard.append((stream, text)), **details)
+
+    @property
+    def sandbox(self) -> str:
+        """What commands are confined by, as results name it."""
+        return "bubblewrap" if self.policy.commands.sandbox != "off" and probe().works else "limits"
+
+    def ended(self, code: int) -> str:
+        """The last line of exec's result."""
+        return f"exit code: {code} · sandbox: {self.sandbox}"
 
     async def call(self, name: str, /, **arguments: Any) -> ToolOutput:
         return await call(TOOLS[name], arguments, self.context())

@@ -12,7 +12,20 @@ import pytest
 
 from activities.tools import TOOLS, ToolError, call
 from activities.tools.exec import KEPT, PROGRESS
-from tests.tools.room import Room, running, until
+from tests.tools.room import CONFINED, Room, running, until
+
+
+@pytest.fixture(params=CONFINED)
+def room(request: pytest.FixtureRequest, tmp_path: Path) -> Room:
+    """A room with the sandbox, and one without."""
+    return Room(tmp_path, request.param)
+
+
+@pytest.fixture
+def open_room(tmp_path: Path) -> Room:
+    """A room without the sandbox, in which the warden is within reach."""
+    return Room(tmp_path, "off")
+
 
 PRECIOUS = "PERDURE_TEST_API_KEY"
 
@@ -41,10 +54,10 @@ asyncio.run(main(*sys.argv[1:]))
 
 async def test_output_of_both_streams_comes_with_the_exit_code(room: Room) -> None:
     assert await room.says("exec", command="echo out; sleep 0.05; echo err >&2; pwd") == (
-        f"out\nerr\n{room.workspace}\nexit code: 0"
+        f"out\nerr\n{room.workspace}\n{room.ended(0)}"
     )
-    assert await room.says("exec", command="printf 'no end'") == "no end\nexit code: 0"
-    assert await room.says("exec", command="true") == "exit code: 0"
+    assert await room.says("exec", command="printf 'no end'") == f"no end\n{room.ended(0)}"
+    assert await room.says("exec", command="true") == room.ended(0)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +68,7 @@ async def test_a_command_that_fails_is_an_error_with_its_output(room: Room, comm
     assert error.code == "EXIT_CODE"
     assert error.message == f"the command ended with exit code {code}"
     assert error.content.startswith("before\n")
-    assert error.content.endswith(f"\nexit code: {code}")
+    assert error.content.endswith(f"\n{room.ended(code)}")
 
 
 async def test_it_runs_where_it_is_told_with_nothing_to_read(room: Room) -> None:
@@ -65,12 +78,12 @@ async def test_it_runs_where_it_is_told_with_nothing_to_read(room: Room) -> None
 
 
 async def test_a_pipe_whose_reader_left_ends_its_writer_quietly(room: Room) -> None:
-    assert await room.says("exec", command="set -o pipefail; (yes; true) | head -1") == "y\nexit code: 0"
+    assert await room.says("exec", command="set -o pipefail; (yes; true) | head -1") == f"y\n{room.ended(0)}"
 
 
 async def test_text_is_whole_whatever_bytes_come_in_whatever_pieces(room: Room) -> None:
     command = r"printf '\xc3'; sleep 0.05; printf '\xbc \xff \0 end'"
-    assert await room.says("exec", command=command) == "ü \ufffd \ufffd end\nexit code: 0"
+    assert await room.says("exec", command=command) == f"ü \ufffd \ufffd end\n{room.ended(0)}"
     assert "".join(text for _, text in room.heard) == "ü \ufffd \ufffd end"
 
 
@@ -81,7 +94,7 @@ async def test_progress_arrives_while_the_command_still_runs(room: Room) -> None
     assert sorted(room.heard) == [("stderr", "two\n"), ("stdout", "one\n")]
     assert not task.done()
     room.file("go")
-    assert (await task).content.endswith("three\nexit code: 0")
+    assert (await task).content.endswith(f"three\n{room.ended(0)}")
     assert room.heard[-1] == ("stdout", "three\n")
 
 
@@ -92,7 +105,7 @@ async def test_endless_output_fills_neither_memory_nor_stream(room: Room) -> Non
     assert output.truncated
     assert len(output.content) < 2 * KEPT + 100
     assert output.content.startswith("begin\ny\n")
-    assert output.content.endswith("y\nend\nexit code: 0")
+    assert output.content.endswith(f"y\nend\n{room.ended(0)}")
     assert f"[... {300_000_010 - 2 * KEPT:,} characters left out ...]" in output.content
     assert all(text for _, text in room.heard)
     assert sum(len(text) for _, text in room.heard) == PROGRESS
@@ -106,6 +119,7 @@ async def test_no_secret_of_the_worker_reaches_a_command(room: Room, monkeypatch
     assert shown.count("LC_TIME=C\n") == 2
     names = {line.split("=")[0] for line in shown.splitlines() if "=" in line}
     allowed = {"PATH", "HOME", "LANG", "LANGUAGE", "LOGNAME", "SHELL", "TERM", "TMPDIR", "TZ", "USER"}
+    allowed |= {"PYENV_ROOT", "RUSTUP_HOME"}  # where version managers are installed
     made_by_the_shell = {"PWD", "OLDPWD", "SHLVL", "_"}
     odd = names - allowed - made_by_the_shell - {"PERDURE_CALL"}
     assert not [name for name in odd if not name.startswith("LC_")]
@@ -131,9 +145,9 @@ async def test_a_command_inherits_no_open_file_of_the_worker(room: Room) -> None
 
 @pytest.mark.parametrize("way", DETACHED)
 async def test_what_a_command_leaves_behind_dies_at_its_end(room: Room, sleep: str, way: str) -> None:
-    command = f"{DETACHED[way].format(sleep=sleep)}\nuntil pgrep -f '^{sleep}' > {room.outside}/pid; do :; done"
-    assert await room.says("exec", command=command, timeout=20) == "exit code: 0"
-    assert (room.outside / "pid").read_text() != ""
+    command = f"{DETACHED[way].format(sleep=sleep)}\nuntil pgrep -f '^{sleep}' > pid; do :; done"
+    assert await room.says("exec", command=command, timeout=20) == room.ended(0)
+    assert (room.workspace / "pid").read_text() != ""
     assert running(sleep) == []
 
 
@@ -190,7 +204,7 @@ async def test_a_command_that_takes_too_long_is_killed_and_its_output_kept(room:
     assert time.monotonic() - begun < 1.2
     assert error.code == "TIMEOUT"
     assert "0.4 s" in error.message
-    assert error.content == "before\nkilled: time limit"
+    assert error.content == f"before\nkilled: time limit · sandbox: {room.sandbox}"
     assert running(sleep) == []
 
 
@@ -210,14 +224,14 @@ async def test_all_dies_with_a_worker_that_was_killed(room: Room, sleep: str) ->
     await worker.communicate()
 
 
-async def test_a_command_that_kills_its_warden_is_ended_all_the_same(room: Room, sleep: str) -> None:
-    error = await room.refused("exec", command=f"setsid {sleep} & kill -KILL $PPID; {sleep}")
+async def test_a_command_that_kills_its_warden_is_ended_all_the_same(open_room: Room, sleep: str) -> None:
+    error = await open_room.refused("exec", command=f"setsid {sleep} & kill -KILL $PPID; {sleep}")
     assert error.code == "SUPERVISOR_KILLED"
     assert running(sleep) == []
 
 
-async def test_a_command_that_asks_its_warden_to_end_is_ended_in_order(room: Room, sleep: str) -> None:
-    error = await room.refused("exec", command=f"setsid {sleep} & kill -TERM $PPID; {sleep}")
+async def test_a_command_that_asks_its_warden_to_end_is_ended_in_order(open_room: Room, sleep: str) -> None:
+    error = await open_room.refused("exec", command=f"setsid {sleep} & kill -TERM $PPID; {sleep}")
     assert (error.code, error.message[-3:]) == ("EXIT_CODE", "143")
     assert running(sleep) == []
 
@@ -227,7 +241,7 @@ async def test_calls_side_by_side_end_on_their_own(room: Room, sleep: str) -> No
     long = asyncio.create_task(room.call("exec", command=sleep))
     await until(lambda: _sleeping(sleep), 5)
     others = await asyncio.gather(*(room.says("exec", command=f"echo {n}") for n in range(6)))
-    assert others == [f"{n}\nexit code: 0" for n in range(6)]
+    assert others == [f"{n}\n{room.ended(0)}" for n in range(6)]
     assert _sleeping(sleep)
     long.cancel()
     with pytest.raises(asyncio.CancelledError):
