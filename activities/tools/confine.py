@@ -207,6 +207,25 @@ def _names(workspace: Path, path: str, asked: str) -> list[str]:
     raise _outside(asked)
 
 
+def lexical(workspace: Path, path: str) -> str:
+    """`path` from the workspace on, by its names alone: for programs that resolve links by rules of their own.
+
+    Raises `ToolError` OUTSIDE_WORKSPACE, SECRET_FILE, INVALID_ARGUMENTS.
+    """
+    if "\x00" in path:
+        raise ToolError("INVALID_ARGUMENTS", "a path cannot contain NUL characters")
+    names: list[str] = []
+    for name in _names(workspace, path, path):
+        if name != "..":
+            names.append(name)
+        elif names:
+            names.pop()
+        else:
+            raise _outside(path)
+    secret_files.refuse("/".join(names), writing=False)
+    return "/".join(names) or "."
+
+
 def _outside(path: str) -> ToolError:
     return ToolError(
         "OUTSIDE_WORKSPACE",

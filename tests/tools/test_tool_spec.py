@@ -50,6 +50,11 @@ def test_levels_and_effects_are_as_the_tools_act() -> None:
         "search_files": ("safe", "readOnly"),
         "grep": ("safe", "readOnly"),
         "directory_tree": ("safe", "readOnly"),
+        "git_status": ("safe", "readOnly"),
+        "git_diff": ("safe", "readOnly"),
+        "git_log": ("safe", "readOnly"),
+        "git_commit": ("moderate", "sideEffect"),
+        "git_branch": ("moderate", "sideEffect"),
         "exec": ("dangerous", "sideEffect"),
         "complete_task": ("safe", "idempotent"),
     }
