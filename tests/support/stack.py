@@ -22,8 +22,10 @@ from pydantic import SecretStr
 from temporalio.client import Client
 
 from activities.client import provider_client
+from activities.mcp import mcp_tools
 from api.app import create_app
 from api.parts import Parts
+from session.masking import Masker
 from settings import Settings
 from store import Store, open_store
 from store.bus import InProcessBus
@@ -78,8 +80,11 @@ async def working(
     settings: Settings, store: Store, client: Client, task_queue: str, silence_seconds: float
 ) -> AsyncIterator[None]:
     """A worker that polls while the context lasts."""
-    async with provider_client(settings.anthropic_api_key, settings.anthropic_base_url, silence_seconds) as provider:
-        around = surroundings(settings)
+    async with (
+        mcp_tools(settings.mcp_servers, settings.data_dir / "mcp", Masker(settings.secret_values())) as sources,
+        provider_client(settings.anthropic_api_key, settings.anthropic_base_url, silence_seconds) as provider,
+    ):
+        around = surroundings(settings, sources)
         async with make_worker(client, store, provider, around, task_queue=task_queue, grace=GRACE):
             yield
         await around.jobs.close()
