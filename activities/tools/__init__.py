@@ -24,6 +24,8 @@ _NAMES = (
     "exec",
     "exec_output",
     "exec_kill",
+    "web_fetch",
+    "web_search",
     "complete_task",
 )
 

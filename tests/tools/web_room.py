@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -100,8 +100,8 @@ async def serving(tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
 class Network:
     """A road whose names are made up and whose connections are counted. Only loopback is really connected to."""
 
-    def __init__(self, names: dict[str, Sequence[str]] | None = None, **bounds: Any) -> None:
-        self.names = dict(names or {})
+    def __init__(self, names: Mapping[str, Sequence[str]] | None = None, **bounds: Any) -> None:
+        self.names: dict[str, Sequence[str]] = dict(names or {})
         self.resolved: list[str] = []
         self.connected: list[str] = []
         self.road = Road(self._resolve, self._connect, bounds=Bounds(**bounds))

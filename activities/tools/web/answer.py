@@ -38,7 +38,7 @@ async def shown(method: str, reply: Reply, context: ToolContext, bounds: Bounds)
     if method == "HEAD":
         read = Readable("".join(f"{name}: {value}\n" for name, value in head.headers.items())[:_SHOWN_HEADERS])
     else:
-        read = await _text(reply, context)
+        read = await _text(reply, context, bounds)
     notes = [f"[{note}]" for note in (read.trouble, "" if read.whole else "the page goes on") if note]
     content = "\n".join((_line(reply), "\n".join((*notes, read.text or "[no content]"))))
     if reply.ended != "whole":
@@ -49,7 +49,7 @@ async def shown(method: str, reply: Reply, context: ToolContext, bounds: Bounds)
     return ToolOutput(content, truncated=not read.whole)
 
 
-async def _text(reply: Reply, context: ToolContext) -> Readable:
+async def _text(reply: Reply, context: ToolContext, bounds: Bounds) -> Readable:
     head, body = reply.head, reply.body
     content_type = head.headers.get("content-type", "")
     found = kind(content_type)
@@ -63,7 +63,7 @@ async def _text(reply: Reply, context: ToolContext) -> Readable:
     text = await asyncio.to_thread(decoded, body, content_type, found == "page")
     if found != "page" or not text.strip():
         return Readable(text)
-    read = await readable(text, str(head.target), context)
+    read = await readable(text, str(head.target), context, bounds.reading_seconds)
     if not read.trouble:
         return read
     return Readable(text, whole=True, trouble=f"the page is shown as it is, since {read.trouble}")

@@ -26,13 +26,15 @@ _HARMLESS = frozenset({"accept", "accept-language", "user-agent", "accept-encodi
 
 @dataclass(frozen=True)
 class Bounds:
-    """What one fetch may take. `size`: bytes of the body, before and after decompression, each."""
+    """What one fetch may take. `size`: bytes of the body, before and after decompression, each. `reading_seconds`: for
+    making a page readable, once it is here."""
 
     size: int = 5 << 20
     redirects: int = 5
     connect_seconds: float = 10.0
     silence_seconds: float = 30.0
     total_seconds: float = 60.0
+    reading_seconds: float = 10.0
 
     @property
     def timeouts(self) -> dict[str, float]:

@@ -14,8 +14,6 @@ from activities.tools.process import surely
 from activities.tools.spec import ToolContext
 
 READER = Path(__file__).with_name("reader.py")
-SECONDS = 10.0
-"""How long a page may take to be read. An ordinary one takes a tenth of a second, most of it the process."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,9 @@ class Readable:
     trouble: str = ""
 
 
-async def readable(html: str, url: str, context: ToolContext, seconds: float = SECONDS) -> Readable:
-    """The page as text, its links resolved against `url`. When it is cancelled, its process is dead."""
+async def readable(html: str, url: str, context: ToolContext, seconds: float) -> Readable:
+    """The page as text, its links resolved against `url`. An ordinary one takes a tenth of a second, most of it for the
+    process; after `seconds` that is given up. When this is cancelled, the process is dead."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", str(READER)),
         stdin=asyncio.subprocess.PIPE,

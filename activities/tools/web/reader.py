@@ -19,6 +19,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import urljoin, urlsplit
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -67,7 +68,7 @@ class Writer:
         self._words.append(text if self.bare else _BLANK.sub(" ", text))
 
     def open(self, first: str, other: str) -> None:
-        """Begin a block whose lines have something before them."""
+        """Begin a block whose lines have something before them; `close` ends it."""
         self.line()
         self._before.append([first, other, ""])
 
@@ -109,12 +110,15 @@ class Writer:
 
     def _put(self, text: str) -> None:
         if self._apart and self._lines:
-            self._lines.append("".join(each[0] for each in self._before if each[2]).rstrip())
+            self._add("".join(each[0] for each in self._before if each[2]).rstrip())
         self._apart = False
         line = "".join(each[0] for each in self._before) + text
         for each in self._before:
             each[0] = each[1]
             each[2] = "begun"
+        self._add(line)
+
+    def _add(self, line: str) -> None:
         self._lines.append(line)
         self._size += len(line) + 1
         if self._size > MAX_WRITTEN:
@@ -158,9 +162,8 @@ class Reading:
         if tag in _UNSEEN or tag in self._skipped:
             return True
         attributes = node.attributes
-        style = attributes.get("style")
         hidden = "hidden" in attributes or attributes.get("aria-hidden") == "true"
-        return hidden or (style is not None and _HIDDEN.search(style) is not None)
+        return hidden or _HIDDEN.search(attributes.get("style") or "") is not None
 
     def _enter(self, node: LexborNode, tag: str) -> None:
         writer = self.writer
@@ -191,12 +194,14 @@ class Reading:
         elif tag == "hr":
             writer.say("---")
         elif tag in _LISTS:
-            self._counters.append(_number(node, "start", 1) if tag == "ol" else None)
+            start = node.attributes.get("start") or ""
+            number = int(start) if re.fullmatch(r"[0-9]{1,6}", start) else 1
+            self._counters.append(number if tag == "ol" else None)
         elif tag in _MARKED:
             mark = self._mark() if tag == "li" else _MARKED[tag]
             writer.open(mark, mark if tag == "blockquote" else " " * len(mark))
         elif tag == "table":
-            self._tables.append(node.css_first(_LAYOUT) is None)
+            self._tables.append(all(part.css_first(_LAYOUT) is None for part in node.iter()))
         elif tag == "tr":
             self._in_row = bool(self._tables) and self._tables[-1]
 
@@ -257,13 +262,7 @@ class Reading:
 
 
 def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _number(node: LexborNode, name: str, default: int) -> int:
-    text = node.attributes.get(name) or ""
-    return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else default
+    return "://".join(urlsplit(url)[:2])
 
 
 def _candidates(tree: LexborHTMLParser) -> Iterator[tuple[LexborNode, frozenset[str]]]:
@@ -281,13 +280,11 @@ def page(html: str, url: str) -> tuple[str, bool]:
     """Title and text of the page, and whether that is all of it."""
     tree = LexborHTMLParser(html)
     base = tree.css_first("base[href]")
-    try:
-        base_url = urljoin(url, (base.attributes.get("href") or "") if base else "")
-    except ValueError:
-        base_url = url
+    with suppress(ValueError):
+        url = urljoin(url, (base.attributes.get("href") or "") if base else "")
     text, whole = "", True
     for root, skipped in _candidates(tree):
-        reading = Reading(base_url, skipped)
+        reading = Reading(url, skipped)
         try:
             reading.read(root)
         except Enough:
