@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse
 from temporalio.client import Client
 
-from api import approvals, conversations, description, health, interactive, problems, sessions
+from api import approvals, audit, conversations, description, health, interactive, problems, sessions
 from api.bodies import BodyRules
 from api.feed import Feeds
 from api.parts import Parts
@@ -45,7 +45,7 @@ def create_app(settings: Settings, store: Store, client: Client, *, task_queue: 
     app.add_middleware(BodyRules)
     problems.install(app)
     description.describe(app)
-    for room in (sessions, conversations, interactive, approvals, health):
+    for room in (sessions, conversations, interactive, approvals, audit, health):
         app.include_router(room.router)
 
     @app.get("/", include_in_schema=False)

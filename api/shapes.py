@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
+from session.auditing import AuditEntry
 from session.model import Metadata, Published, Text, is_json
 from session.resources import Approval, Conversation, Message, Session, ToolCall
 from session.start import ConversationId, StartFields, StartSession
@@ -73,6 +74,11 @@ class TranscriptAnswer(Published):
     session_id: str
     opening: list[dict[str, Any]]
     steps: list[TranscriptStep]
+
+
+class AuditList(Published):
+    entries: list[AuditEntry]
+    next_cursor: str | None
 
 
 class NewConversation(Published):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -125,7 +125,7 @@ class Audit:
         """A page of what the filters let through, newest first, and the next cursor. Raises BadCursor."""
         return await self._page(filters, cursor, limit)
 
-    async def pages(self, filters: AuditFilters, *, oldest_first: bool = False) -> AsyncIterator[Entries]:
+    async def pages(self, filters: AuditFilters, *, oldest_first: bool = False) -> AsyncGenerator[Entries, None]:
         """All that the filters let through, in pages for an export; no transaction stays open between them."""
         cursor: str | None = None
         while True:
