@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import httpx
 import pytest
 
 from fake_model.serve import Running
 from tests.support.asking import follow, get, names_field, play, start
-from tests.support.events import only, the
-from tests.support.turns import calls, completes, says, script
-
-READ = ("read_file", {"path": "a.txt"})
-WRITE = ("write_file", {"path": "a.txt", "content": "x"})
-EXEC = ("exec", {"command": "echo ran"})
-ALL = script(calls(READ, WRITE, EXEC), completes("Done."))
-
-REFUSED: list[tuple[str, dict[str, Any], set[str]]] = [
-    ("deny", {}, {"read_file", "write_file", "exec", "complete_task"}),
-    ("sandbox", {}, {"write_file", "exec"}),
-    ("allowlist", {}, {"read_file", "write_file", "exec", "complete_task"}),
-    ("allowlist", {"allowedTools": ["read_file", "write_file", "exec"]}, {"complete_task"}),
-    ("ask", {}, {"write_file", "exec"}),
-    ("full", {}, set()),
-]
-
-
-@pytest.mark.parametrize(("mode", "fields", "refused"), REFUSED)
-async def test_a_security_mode_refuses_what_it_says_and_tells_the_model_why(
-    http: httpx.AsyncClient, mode: str, fields: dict[str, Any], refused: set[str]
-) -> None:
-    events = await play(http, ALL, securityMode=mode, **fields)
-    results = {data["name"]: data for data in only(events, "tool:result")}
-    errors = {name: data["result"]["error"] for name, data in results.items() if data["status"] == "error"}
-    assert {name for name, error in errors.items() if error["code"] == "REFUSED"} == refused
-    for name in refused:
-        assert f"securityMode {mode}" in errors[name]["message"]
-    assert the(events, "session:start")["securityMode"] == mode
-    assert the(events, "complete")["stopReason"] == ("endTurn" if "complete_task" in refused else "taskCompleted")
+from tests.support.events import the
+from tests.support.turns import calls, says, script
 
 
 @pytest.mark.parametrize(
