@@ -21,6 +21,7 @@ INPUTS = {  # CONTRACT §4, "Inputs of the best-known tools"; those required fir
     "grep": (["pattern"], ["path", "glob", "context", "maxResults"]),
     "directory_tree": ([], ["path", "depth"]),
     "exec": (["command"], ["timeout", "workdir"]),
+    "web_fetch": (["url"], ["method", "headers", "body"]),
     "complete_task": (["summary"], ["artifacts", "nextSteps"]),
 }
 
@@ -56,6 +57,8 @@ def test_levels_and_effects_are_as_the_tools_act() -> None:
         "git_commit": ("moderate", "sideEffect"),
         "git_branch": ("moderate", "sideEffect"),
         "exec": ("dangerous", "sideEffect"),
+        "web_fetch": ("moderate", "sideEffect"),
+        "web_search": ("moderate", "readOnly"),
         "complete_task": ("safe", "idempotent"),
     }
 
