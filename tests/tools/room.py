@@ -45,11 +45,16 @@ class Room:
         return await call(TOOLS[name], arguments, self.context())
 
     async def says(self, name: str, /, **arguments: Any) -> str:
-        return (await self.call(name, **arguments)).content
+        output = await self.call(name, **arguments)
+        if output.whole is not None:
+            output.whole.close()
+        return output.content
 
     async def refused(self, name: str, /, **arguments: Any) -> ToolError:
         with pytest.raises(ToolError) as caught:
             await self.call(name, **arguments)
+        if caught.value.whole is not None:
+            caught.value.whole.close()
         return caught.value
 
     def file(self, path: str, content: str | bytes = "") -> Path:
