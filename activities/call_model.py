@@ -20,7 +20,7 @@ from temporalio.exceptions import ApplicationError
 from activities.asking import Transcript, model_request
 from activities.failures import alive
 from activities.judging import Judging, Offers, rules_of
-from activities.provider_errors import NoKey, describe, is_provider_error, posture
+from activities.provider_errors import NoKey, is_provider_error, posture
 from activities.reply import Fragment, ReplyBuilder, text_of, thinking_of
 from activities.stopping import Stopped, until_stopped
 from session.events import ContentDelta, ThinkingUpdate
@@ -100,13 +100,13 @@ class ModelCalls:
 
     async def _failure(self, at: StepRef, attempt: int, error: Exception, spent: Spent) -> ApplicationError:
         """The error to raise; a coming retry is announced first, so that readers drop the deltas of this attempt."""
-        verdict = posture(error, attempt, at.deadline_ms / 1000 - time.time())
+        verdict = posture(error, attempt, at.deadline_ms / 1000 - time.time(), self._masker)
         if verdict.final:
             await self._store.steps.note_failure(at, attempt, verdict.reason, spent)
             return ApplicationError(_FAILED, verdict.retryable, type=PROVIDER_ERROR, non_retryable=True)
         wait = timedelta(seconds=verdict.delay_seconds)
         wait_ms = round(verdict.delay_seconds * 1000)
-        await self._store.steps.announce_retry(at, attempt, describe(error), wait_ms, spent)
+        await self._store.steps.announce_retry(at, attempt, verdict.reason, wait_ms, spent)
         return ApplicationError(_FAILED, type=PROVIDER_ERROR, next_retry_delay=wait)
 
 

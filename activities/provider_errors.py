@@ -6,7 +6,7 @@
     other 4xx                    final: the request itself is refused, trying again would change nothing
 
 A wait that would pass the session's deadline, or the last of MAX_ATTEMPTS, is final too. Messages carry the provider's
-own words, never a key.
+own words, masked, since those may repeat the key that was sent.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from dataclasses import dataclass
 import anthropic
 import httpx2
 
+from session.masking import Masker
+
 MAX_ATTEMPTS = 8
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 20.0
+_BY_FORM = Masker()
 _RETRIED_STATUS = frozenset({408, 409, 429, 529})
 _RETRIED_TYPES = frozenset({"overloaded_error", "api_error", "rate_limit_error", "timeout_error"})
 
@@ -42,9 +45,9 @@ class Posture:
     delay_seconds: float = 0.0
 
 
-def posture(error: Exception, attempt: int, seconds_left: float) -> Posture:
+def posture(error: Exception, attempt: int, seconds_left: float, masker: Masker = _BY_FORM) -> Posture:
     """Judge a failure of attempt `attempt` (1…) with `seconds_left` until the session's deadline."""
-    reason = describe(error)
+    reason = describe(error, masker)
     if not _may_pass(error):
         return Posture(final=True, retryable=False, reason=reason)
     delay = _retry_after(error)
@@ -63,20 +66,20 @@ def is_provider_error(error: Exception) -> bool:
     return isinstance(error, (anthropic.AnthropicError, httpx2.HTTPError, Cut, NoKey))
 
 
-def describe(error: Exception) -> str:
-    """One sentence for people, with the provider's own message where there is one."""
+def describe(error: Exception, masker: Masker = _BY_FORM) -> str:
+    """One sentence for people, masked, with the provider's own message where there is one."""
     if isinstance(error, Cut):
         return f"the model's reply was cut off: {error}"
     if isinstance(error, NoKey):
         return "no key is configured for the model's provider: set ANTHROPIC_API_KEY for the worker"
     if isinstance(error, anthropic.APIStatusError):
         said = error.api_message or error.message
-        return f"{error.type or error.status_code}: {said}"[:500]
+        return masker.mask(f"{error.type or error.status_code}: {said}")[:500]  # half a secret would not be known
     if isinstance(error, (anthropic.APITimeoutError, httpx2.TimeoutException)):
         return "the model's provider did not answer in time"
     if isinstance(error, (anthropic.APIConnectionError, httpx2.HTTPError)):
         return "the connection to the model's provider failed"
-    return f"the model could not be called: {error}"[:500]
+    return masker.mask(f"the model could not be called: {error}")[:500]
 
 
 def _may_pass(error: Exception) -> bool:

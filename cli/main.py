@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -11,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from cli import client, demonstration, diagnosis, roles
+from cli import client, demonstration, diagnosis, logs, roles
 from cli.whereabouts import EmbeddedError
 from settings import Settings, SettingsError
 from store import StoreUnavailable
@@ -35,7 +34,9 @@ DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept (de
 def settings_of(host: str | None = None, port: int | None = None, data_dir: Path | None = None) -> Settings:
     """Settings from the environment, overridden by what the flags say. Raises SettingsError."""
     given = {"host": host, "port": port, "data_dir": data_dir}
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    logs.know(settings.secret_values())
+    return settings
 
 
 @app.command()
@@ -121,15 +122,13 @@ def doctor(
 
 def main() -> NoReturn:
     """Entry point: failures that the user can mend are one line, without a trace."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for chatty in ("httpx", "httpx2", "alembic", "temporalio.worker", "temporalio.activity", "temporalio.workflow"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logs.configure()
     try:
         app()
     except (SettingsError, EmbeddedError, roles.StartError, client.ClientError) as error:
-        console.print(f"perdure: {error}", markup=False)
+        console.print(logs.masked(f"perdure: {error}"), markup=False)
     except StoreUnavailable as error:
-        console.print(f"perdure: the store cannot be opened: {error.__cause__ or error}", markup=False)
+        console.print(logs.masked(f"perdure: the store cannot be opened: {error.__cause__ or error}"), markup=False)
     sys.exit(2)
 
 

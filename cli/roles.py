@@ -160,7 +160,12 @@ async def _serving(settings: Settings, store: Store, client: Client, listener: s
 
     app = create_app(settings, store, client)
     config = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=30, ws="none"
+        app,
+        log_config=None,  # its lines go the way of all others, which masks them
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=30,
+        ws="none",
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from activities.provider_errors import MAX_ATTEMPTS, Cut, describe, posture
+from session.masking import Masker
 
 REQUEST = httpx2.Request("POST", "http://model.test/v1/messages")
 
@@ -75,3 +76,14 @@ def test_an_error_event_inside_a_stream_is_judged_by_its_type() -> None:
 def test_broken_connections_and_cut_replies_are_tried_again(error: Exception) -> None:
     assert not posture(error, 1, 100).final
     assert describe(error)
+
+
+def test_a_key_in_the_provider_s_words_is_masked_also_where_they_are_cut() -> None:
+    body = {
+        "type": "error",
+        "error": {"type": "authentication_error", "message": "x" * 470 + " no key-0123456789abcdef"},
+    }
+    response = httpx2.Response(401, json=body, request=REQUEST)
+    error = anthropic.APIStatusError("failed", response=response, body=body)
+    verdict = posture(error, 1, 100, Masker(["key-0123456789abcdef"]))
+    assert verdict.reason.endswith("x no [sec")
