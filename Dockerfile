@@ -16,7 +16,7 @@ RUN /opt/perdure/bin/pip install --quiet -c constraints.txt '.[embedded]'
 FROM python:3.11-slim
 # tini reaps what tools leave behind; git and curl are what agents reach for first.
 RUN apt-get update -qq \
-    && apt-get install -y -qq --no-install-recommends ca-certificates curl git tini \
+    && apt-get install -y -qq --no-install-recommends bubblewrap ca-certificates curl git tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 perdure \
     && install -d -o perdure -g perdure -m 700 /data /workspaces
