@@ -26,6 +26,10 @@ _NAMES = (
     "exec_kill",
     "web_fetch",
     "web_search",
+    "test_run",
+    "todo_write",
+    "todo_read",
+    "retrieve_result",
     "complete_task",
 )
 

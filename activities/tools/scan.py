@@ -58,13 +58,14 @@ async def scan(request: Request, context: ToolContext) -> ToolOutput:
         try:
             output, complaint = await process.communicate(asked.encode())
         finally:
-            await surely(_killed(process))
+            await surely(killed(process))
     finally:
         os.close(root)
-    return _answer(process.returncode, output.decode(errors="replace"), complaint.decode(errors="replace"))
+    return answered(process.returncode, output.decode(errors="replace"), complaint.decode(errors="replace"))
 
 
-def _answer(code: int | None, output: str, complaint: str) -> ToolOutput:
+def answered(code: int | None, output: str, complaint: str) -> ToolOutput:
+    """What a searching process said, by its exit code. Raises `ToolError`."""
     content = output.removesuffix("\n")
     match code:
         case 0:
@@ -74,7 +75,7 @@ def _answer(code: int | None, output: str, complaint: str) -> ToolOutput:
         case 2:
             raise ToolError("INVALID_ARGUMENTS", complaint.strip())
         case _ if code == -signal.SIGALRM:
-            told = "the search took too long and was killed; use a simpler pattern or a smaller folder"
+            told = "the search took too long and was killed; use a simpler pattern, or search less"
             raise ToolError("TIMEOUT", told, content=content)
         case _:
             raise ToolError("SEARCH_FAILED", f"the search ended unexpectedly (exit code {code})", content=content)
@@ -96,7 +97,8 @@ def _start(workspace: Path, start: str, file_allowed: bool) -> tuple[int, list[s
     return open_workspace(workspace), names, is_file
 
 
-async def _killed(process: asyncio.subprocess.Process) -> None:
+async def killed(process: asyncio.subprocess.Process) -> None:
+    """End it, if it has not ended."""
     if process.returncode is None:
         process.kill()
     await process.wait()

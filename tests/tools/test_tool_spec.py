@@ -59,6 +59,10 @@ def test_levels_and_effects_are_as_the_tools_act() -> None:
         "exec": ("dangerous", "sideEffect"),
         "web_fetch": ("moderate", "sideEffect"),
         "web_search": ("moderate", "readOnly"),
+        "test_run": ("dangerous", "sideEffect"),
+        "todo_write": ("safe", "idempotent"),
+        "todo_read": ("safe", "readOnly"),
+        "retrieve_result": ("safe", "readOnly"),
         "complete_task": ("safe", "idempotent"),
     }
 
