@@ -13,14 +13,24 @@ from activities.tools import TOOLS, ToolContext, ToolError, ToolOutput, call
 from activities.tools.complete_task import CompleteTask
 from tests.tools.room import Room
 
-INPUTS = {  # CONTRACT §4, "Inputs of the best-known tools"; those required first
+INPUTS = {  # the best-known tools as in CONTRACT §4; those required first
     "read_file": (["path"], ["lines", "offset", "encoding"]),
     "write_file": (["path", "content"], ["append", "createDirs"]),
     "edit_file": (["path", "old_string", "new_string"], ["replace_all"]),
     "search_files": (["pattern"], ["directory", "maxResults"]),
     "grep": (["pattern"], ["path", "glob", "context", "maxResults"]),
     "directory_tree": ([], ["path", "depth"]),
-    "exec": (["command"], ["timeout", "workdir"]),
+    "patch_apply": (["patch"], []),
+    "git_status": ([], ["directory"]),
+    "git_diff": ([], ["path", "staged", "ref", "directory"]),
+    "git_log": ([], ["maxCount", "path", "ref", "directory"]),
+    "git_commit": (["message"], ["paths", "all", "directory"]),
+    "git_branch": ([], ["name", "create", "switch", "directory"]),
+    "test_run": ([], ["path", "framework", "args", "timeout"]),
+    "todo_write": (["todos"], []),
+    "todo_read": ([], []),
+    "retrieve_result": (["handle"], ["offset", "length", "pattern"]),
+    "exec": (["command"], ["timeout", "workdir", "background"]),
     "web_fetch": (["url"], ["method", "headers", "body"]),
     "complete_task": (["summary"], ["artifacts", "nextSteps"]),
 }
@@ -59,6 +69,10 @@ def test_levels_and_effects_are_as_the_tools_act() -> None:
         "exec": ("dangerous", "sideEffect"),
         "web_fetch": ("moderate", "sideEffect"),
         "web_search": ("moderate", "readOnly"),
+        "exec_output": ("safe", "readOnly"),
+        "exec_kill": ("safe", "idempotent"),
+        "web_fetch": ("moderate", "sideEffect"),
+        "web_search": ("moderate", "readOnly"),
         "test_run": ("dangerous", "sideEffect"),
         "todo_write": ("safe", "idempotent"),
         "todo_read": ("safe", "readOnly"),
@@ -82,8 +96,8 @@ def test_levels_and_effects_are_as_the_tools_act() -> None:
         ),
         (
             "exec",
-            {"command": "true", "background": True},
-            ["`background` is not an argument of exec", "timeout"],
+            {"command": "true", "detached": True},
+            ["`detached` is not an argument of exec", "timeout"],
         ),
         ("exec", {"command": "true", "timeout": 171}, ["`timeout`", "170"]),
         ("exec", {"command": "true", "timeout": float("nan")}, ["`timeout`"]),
