@@ -67,8 +67,6 @@ def test_levels_and_effects_are_as_the_tools_act() -> None:
         "git_commit": ("moderate", "sideEffect"),
         "git_branch": ("moderate", "sideEffect"),
         "exec": ("dangerous", "sideEffect"),
-        "web_fetch": ("moderate", "sideEffect"),
-        "web_search": ("moderate", "readOnly"),
         "exec_output": ("safe", "readOnly"),
         "exec_kill": ("safe", "idempotent"),
         "web_fetch": ("moderate", "sideEffect"),
