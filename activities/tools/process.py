@@ -29,7 +29,7 @@ from session.policy import Limits
 WARDEN = Path(__file__).with_name("warden.py")
 MARK = "PERDURE_CALL"
 """Variable in every command's environment, by which its processes are found if the warden was killed."""
-PATIENCE = 4.0
+PATIENCE = 21.0
 """Seconds for the warden to clear up: a little more than it allows itself. Usually it needs milliseconds."""
 GLANCE = 1.0
 """Seconds between looks at whether the warden still watches."""

@@ -177,7 +177,7 @@ def _watched(child: int, gate: int, wake: int, limits: list[int]) -> int:
                 os.write(gate, passed)
             except OSError:
                 pass
-            os.kill(child, signal.SIGKILL)  # bubblewrap's end is the end of all inside, at once
+            os.killpg(child, signal.SIGKILL)  # at once: the group, and (bubblewrap's end) all inside the sandbox
             return 128 + signal.SIGKILL
 
 

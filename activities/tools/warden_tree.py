@@ -26,8 +26,9 @@ SHARE = 20
 THREADS = 8
 """Threads allowed for each process that is allowed."""
 REAPED = 1_000
-PATIENCE = 3.0
-"""Seconds to go on killing. What lives longer cannot be killed (another user's, or stuck in the kernel)."""
+PATIENCE = 20.0
+"""Seconds to go on killing, which takes milliseconds: to leave a fork bomb half dead is to leave it. What lives longer
+cannot be killed (another user's, or stuck in the kernel)."""
 
 
 class Tree:
@@ -138,6 +139,7 @@ def kill_tree(child: int) -> None:
     end = time.monotonic() + PATIENCE
     while _has_children() and time.monotonic() < end:
         if sys.platform == "linux" and os.path.exists("/proc/self/stat"):
+            _kill_groups()
             tree = _stopped_tree(end)
         else:
             tree = {-child}
@@ -146,6 +148,13 @@ def kill_tree(child: int) -> None:
         while len(reaped()) == REAPED and time.monotonic() < end:
             pass
         time.sleep(0.001)
+
+
+def _kill_groups() -> None:
+    """Kill the descendants group by group. A group dies at once, with what is being forked in it: the end of most fork
+    bombs. The command leads a session of its own, so whatever group a descendant is in has descendants only."""
+    for group in set(_descendants().values()) - {0, os.getpgrp()}:
+        _send(-group, signal.SIGKILL)
 
 
 def _has_children() -> bool:
@@ -164,13 +173,13 @@ def _stopped_tree(end: float) -> set[int]:
     """
     stopped: set[int] = set()
     seen = _last_pid()
-    while new := _descendants() - stopped:
+    while new := _descendants().keys() - stopped:
         for pid in new:
             _send(pid, signal.SIGSTOP)
         stopped |= new
         while (last := _last_pid()) > seen and time.monotonic() < end:
             for pid in range(seen + 1, last + 1):
-                parent = _parent(pid)
+                parent, _ = _parent_and_group(pid)
                 if parent in stopped or parent == os.getpid():
                     _send(pid, signal.SIGSTOP)
                     stopped.add(pid)
@@ -187,26 +196,29 @@ def _last_pid() -> int:
         return int(file.read().split()[4])
 
 
-def _parent(pid: int) -> int:
+def _parent_and_group(pid: int) -> tuple[int, int]:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0  # it has ended
+            _, parent, group = file.read().rpartition(b")")[2].split()[:3]
+    except (OSError, ValueError):
+        return 0, 0  # it has ended
+    return int(parent), int(group)
 
 
-def _descendants() -> set[int]:
-    children: dict[int, list[int]] = {}
+def _descendants() -> dict[int, int]:
+    """The group of every descendant, by its pid."""
+    children: dict[int, list[tuple[int, int]]] = {}
     for name in os.listdir("/proc"):
         # Zombies too: one whose first thread has ended looks like a zombie while its other threads run on.
-        if name.isdigit() and (parent := _parent(int(name))):
-            children.setdefault(parent, []).append(int(name))
-    found: set[int] = set()
+        if name.isdigit():
+            parent, group = _parent_and_group(int(name))
+            children.setdefault(parent, []).append((int(name), group))
+    found: dict[int, int] = {}
     pending = [os.getpid()]
     while pending:
         inner = children.get(pending.pop(), [])
         found.update(inner)
-        pending.extend(inner)
+        pending.extend(pid for pid, _ in inner)
     return found
 
 
