@@ -14,7 +14,9 @@ COPY workflows workflows
 RUN /opt/perdure/bin/pip install --quiet -c constraints.txt '.[embedded]'
 
 FROM python:3.11-slim
-# tini reaps what tools leave behind; git and curl are what agents reach for first.
+# tini reaps what tools leave behind; git and curl are what agents reach for first. bubblewrap is the sandbox of commands;
+# it needs user namespaces, which a container has only with --security-opt seccomp=unconfined (or a profile that allows
+# them) and --security-opt systempaths=unconfined: `perdure doctor` says whether it works.
 RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends bubblewrap ca-certificates curl git tini \
     && rm -rf /var/lib/apt/lists/* \

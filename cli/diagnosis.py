@@ -13,6 +13,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from activities.tools.sandbox import INSTALL, probe
 from cli import roles
 from cli.embedded import TemporalMissing, find_embedded, temporal_binary
 from settings import Settings
@@ -51,6 +52,7 @@ async def examine(settings: Settings, url: str) -> list[Finding]:
         Finding("python", sys.executable, "ok", sys.version.split()[0]),
         _provider(settings),
         _workspace(settings),
+        await asyncio.to_thread(_sandbox, settings),
         await _store(settings),
         Finding("bus", settings.bus_url or "in-process", "ok"),
         await _temporal(settings),
@@ -74,6 +76,20 @@ def _workspace(settings: Settings) -> Finding:
     if not os.access(root, os.W_OK | os.X_OK):
         return Finding("workspace", str(root), "broken", "cannot be written to")
     return Finding("workspace", str(root), "ok")
+
+
+def _sandbox(settings: Settings) -> Finding:
+    """What commands of tools would be confined by, on this machine and as this user."""
+    mode, found = settings.exec_sandbox, probe()
+    if mode != "off" and found.works:
+        network = "with the network" if settings.exec_network else "without network"
+        return Finding("sandbox", found.version, "ok", f"commands run inside it, {network} ({mode})")
+    why = "PERDURE_EXEC_SANDBOX is off" if mode == "off" else found.reason
+    if mode == "require":
+        return Finding("sandbox", "bubblewrap", "broken", f"{why}: no command will run; {INSTALL}")
+    risk = "; as root, commands can read this worker's keys" if os.geteuid() == 0 else ""
+    advice = "" if mode == "off" else f"; {INSTALL}"
+    return Finding("sandbox", "limits", "off", f"{why}: commands run with resource limits alone{risk}{advice}")
 
 
 async def _store(settings: Settings) -> Finding:

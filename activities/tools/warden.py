@@ -176,8 +176,11 @@ def _watched(child: int, gate: int, wake: int, limits: list[int]) -> int:
             try:
                 os.write(gate, passed)
             except OSError:
-                pass
-            os.killpg(child, signal.SIGKILL)  # at once: the group, and (bubblewrap's end) all inside the sandbox
+                pass  # the worker is gone
+            try:
+                os.killpg(child, signal.SIGKILL)  # at once: the group, and (bubblewrap's end) all inside the sandbox
+            except OSError:
+                pass  # it has just ended
             return 128 + signal.SIGKILL
 
 
