@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from activities.tools import TOOLS
+from session.security import is_offered
 from session.vocabulary import SecurityMode
 from tests.support.asking import Json, follow, get, names_field, play, session, start
 from tests.support.events import only, the
@@ -44,7 +45,7 @@ ALLOWED: Final = ["read_file", "grep", "exec(echo *)", "write_file(src/*)"]
 EXPECTED: Final[dict[SecurityMode, tuple[str, set[str]]]] = {
     "deny": ("refused", set(SAMPLES)),
     "sandbox": ("refused", WRITES),
-    "allowlist": ("refused", set(SAMPLES) - {"read_file", "grep", "exec", "complete_task"}),
+    "allowlist": ("refused", {"write_file"}),
     "ask": ("asked", WRITES | COMMANDS | {"web_fetch"}),
     "full": ("refused", set()),
 }
@@ -54,15 +55,16 @@ OFFERED: Final = [name for name in TOOLS if name != "web_search"]
 
 
 async def outcomes(http: httpx.AsyncClient, mode: SecurityMode) -> dict[str, str]:
-    """What became of one call of every tool: ran, refused, or asked."""
-    content = script(calls(*((name, SAMPLES[name]) for name in OFFERED)))
+    """What became of one call of every tool: ran, refused, asked; or absent, where the model was not told of it."""
     fields: Json = {"allowedTools": ALLOWED} if mode == "allowlist" else {}
+    told = [name for name in OFFERED if is_offered(name, fields.get("allowedTools"))]
+    content = script(calls(*((name, SAMPLES[name]) for name in told)))
     running = await start(http, content, securityMode=mode, **fields)
     if mode == "ask":
         await _deny_all(http, running["id"])
     events = await follow(http, running["id"])
     asked = {data["name"] for data in only(events, "approval:required")}
-    found: dict[str, str] = {}
+    found = dict.fromkeys(OFFERED, "absent")
     for data in only(events, "tool:result"):
         code = data["result"].get("error", {}).get("code")
         assert code not in ("UNKNOWN_TOOL", "INVALID_ARGUMENTS", "TOOL_FAILED"), data
@@ -91,7 +93,9 @@ async def test_every_tool_in_every_mode_runs_is_refused_or_asks_as_the_table_say
         for name in OFFERED:
             print(f"{name:16}" + "".join(f"{table[mode][name]:>12}" for mode in table))
     for mode, (word, names) in EXPECTED.items():
-        expected = {name: word if name in names else "ran" for name in OFFERED}
+        allowed = ALLOWED if mode == "allowlist" else None
+        expected = {name: word if name in names else "ran" for name in OFFERED if is_offered(name, allowed)}
+        expected = dict.fromkeys(OFFERED, "absent") | expected
         assert table[mode] == expected, mode
 
 
