@@ -44,6 +44,9 @@ _OF_CALL = select(approvals).where(
 _PENDING_OF_SESSION = select(approvals).where(
     approvals.c.session_id == bindparam("session"), approvals.c.status == "pending"
 )
+_NOT_GIVEN_OF_SESSION = select(approvals.c.step, approvals.c.call_id).where(
+    approvals.c.session_id == bindparam("session"), approvals.c.status.in_(("denied", "expired"))
+)
 _DECISION = select(decisions).where(decisions.c.id == bindparam("id"))
 _SETTLE = (
     update(approvals)
@@ -253,6 +256,12 @@ async def of_call(ledger: Ledger, step: int, call_id: str) -> Row | None:
 
 async def pending_of(ledger: Ledger) -> list[Row]:
     return await every(ledger.connection, _PENDING_OF_SESSION, session=ledger.id)
+
+
+async def not_given(ledger: Ledger) -> set[tuple[int, str]]:
+    """Step and id of the calls whose approval was denied or expired: the audit has their end already."""
+    rows = await every(ledger.connection, _NOT_GIVEN_OF_SESSION, session=ledger.id)
+    return {(row["step"], row["call_id"]) for row in rows}
 
 
 def not_approved(approval: Mapping[str, Any], *, cancelling: bool) -> ResultError:

@@ -8,11 +8,12 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
+from session.auditing import AuditKind
 from session.closing import Closing, Done, close
 from session.events import Result, ResultError, SessionCancelling
 from session.vocabulary import COMPLETE_TASK, StopReason
 from session.wire import Ending
-from store.approvals import lapse, pending_of
+from store.approvals import lapse, not_given, pending_of
 from store.calls import OUTCOME_UNKNOWN, write_result
 from store.database import Row, every
 from store.ledger import Ledger, Ledgers
@@ -85,11 +86,15 @@ async def _answer_open_calls(ledger: Ledger, reason: StopReason) -> None:
     query = select(tool_calls).where(columns.session_id == ledger.id, columns.result.is_(None))
     rows = await every(ledger.connection, query.order_by(columns.step, columns.position))
     code, message = _NOT_RUN.get(reason, ("INTERRUPTED", "The session ended before this call had a result."))
+    audited = await not_given(ledger) if rows else set()
     for row in rows:
         lost = row["status"] == "started" and row["effect"] != "readOnly"
         error = ResultError(code=code, message=message)
         result = OUTCOME_UNKNOWN if lost else Result(success=False, error=error)
-        await write_result(ledger, row["step"], row, result, kind="call" if row["status"] == "started" else "cancel")
+        kind: AuditKind | None = "call" if row["status"] == "started" else "cancel"
+        if (row["step"], row["call_id"]) in audited:
+            kind = None
+        await write_result(ledger, row["step"], row, result, kind=kind)
 
 
 async def _done(ledger: Ledger) -> Done:

@@ -110,6 +110,16 @@ async def test_a_session_that_ends_takes_its_approvals_with_it(store: Store) -> 
     assert types.index("approval:resolved") < types.index("tool:result") < types.index("error")
 
 
+async def test_a_call_that_waits_when_its_session_ends_has_one_entry_in_the_audit(store: Store) -> None:
+    for decision, kind in ((None, "expiry"), ("deny", "denial")):
+        session, _, approval = await waiting(store)
+        if decision == "deny":
+            await settle(store, approval, "deny")
+        assert await store.endings.close(session.id, Ending("timeout"))
+        entries, _ = await store.audit.of_session(session.id, None, 10)
+        assert [entry.kind for entry in entries if entry.tool_call_id is not None] == [kind]
+
+
 async def test_an_approval_never_outlives_the_sessions_deadline(store: Store, clock: Clock) -> None:
     session, _, approval = await waiting(store, timeout_seconds=7)
     assert approval.expires_at == session.deadline
