@@ -1,4 +1,4 @@
-"""`python -m bench [steps first lag load memory kill history] [--json FILE] [--quick]`: measure and print the table."""
+"""`python -m bench [PART…] [--json FILE] [--quick]`: measure these parts (see `PARTS`), or all, and print the table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Final
 import uvloop
 from rich.console import Console
 
-from bench import first, history, kill, lag, load, memory, steps
+from bench import first, history, kill, lag, load, memory, output, steps
 from bench.figures import Figure, show
 from bench.stand import Stand, stand
 
@@ -30,7 +30,7 @@ ON_THE_STAND: Final[dict[str, Callable[[Stand], Awaitable[list[Figure]]]]] = {
     "memory": memory.measure,
     "history": history.measure,
 }
-PARTS: Final = (*ON_THE_STAND, "kill")
+PARTS: Final = (*ON_THE_STAND, "kill", "output")
 
 
 async def measure(parts: list[str], *, quick: bool, console: Console) -> list[Figure]:
@@ -50,6 +50,9 @@ async def measure(parts: list[str], *, quick: bool, console: Console) -> list[Fi
     if "kill" in parts:
         began = time.monotonic()
         told("kill", await kill.measure(quick=quick), began)
+    if "output" in parts:
+        began = time.monotonic()
+        told("output", await output.measure(quick=quick, console=console), began)
     return figures
 
 
