@@ -55,6 +55,8 @@ def project(workspace: Path, path: str, wanted: Framework | None) -> Project:
         if status is None:
             raise ToolError("NOT_FOUND", f"`{path}` does not exist in the workspace")
         is_file = not stat.S_ISDIR(status.st_mode)
+        if is_file:
+            place.require_file(status)
         names = [] if place.relative == "." else place.relative.split("/")
     plain: Project | None = None
     for depth in range(len(names) - is_file, -1, -1):

@@ -21,9 +21,9 @@ class GitLog(Arguments):
 async def run(arguments: GitLog, context: ToolContext) -> ToolOutput:
     revision = [ref(arguments.ref)] if arguments.ref else []
     git = await opened(context, arguments.directory)
-    if not revision and (await git.ask("rev-parse", "--verify", "--quiet", "HEAD")).code != 0:
-        return ToolOutput("[there are no commits yet]")
     chosen = [git.path(arguments.path)] if arguments.path else []
+    if not revision and (await git.ask("rev-parse", "--verify", "--quiet", "HEAD")).code == 1:
+        return ToolOutput("[there are no commits yet]")
     shown = ("--no-color", "--decorate=short", "--date=iso-strict", "--no-show-signature", "--no-patch", _FORM)
     answer = await git.told("log", f"--max-count={arguments.max_count}", *shown, *revision, "--", *chosen)
     return ToolOutput(answer.out or "[no commits]", truncated=answer.truncated)

@@ -76,7 +76,7 @@ class Plan:
             raise
 
     def _write(self, planned: Planned) -> None:
-        with located(self._workspace, planned.path, writing=True, create_folders=planned.after is not None) as place:
+        with located(self._workspace, planned.path, writing=True, create_folders=planned.before is None) as place:
             if _content(place) != planned.before:
                 raise ToolError(
                     "CHANGED", f"`{planned.path}` was changed by someone else meanwhile; nothing is applied"
