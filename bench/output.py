@@ -1,7 +1,7 @@
 """1 GB printed by a command: what it takes of the worker's memory and time, what the model sees, and what is kept.
 
 The tool runs in a process of its own, as a worker would run it; its memory is looked at while the output comes. This
-part prints a table of its own beside the figures: what the model saw and what `retrieve_result` reads cannot be averaged.
+part prints a table of its own beside the figures: what the model saw and what is kept cannot be averaged.
 """
 
 from __future__ import annotations
