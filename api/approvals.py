@@ -46,6 +46,12 @@ async def list_approvals(
     return ApprovalList(approvals=found, next_cursor=following)
 
 
+@router.get("/approvals/{approval_id}")
+async def read(approval_id: str, parts: PartsOf, caller: Caller) -> ApprovalAnswer:
+    """An approval, decided or not."""
+    return ApprovalAnswer(approval=await parts.store.approvals.get(approval_id))
+
+
 @router.post("/sessions/{session_id}/approvals/{approval_id}")
 async def decide(
     session_id: str, approval_id: str, body: DecisionBody, parts: PartsOf, caller: Caller

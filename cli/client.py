@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli.watch import watch
@@ -18,6 +19,7 @@ DEFAULT_URL = "http://127.0.0.1:3000"
 Url = Annotated[str, typer.Option(help="The server's address.", envvar="PERDURE_URL")]
 
 sessions = typer.Typer(help="Look at sessions of a running server, cancel and retry them.", no_args_is_help=True)
+approvals = typer.Typer(help="Look at the calls that wait for a decision, and decide.", no_args_is_help=True)
 console = Console(highlight=False)
 
 
@@ -102,6 +104,33 @@ def retry(session_id: str, url: Url = DEFAULT_URL) -> None:
     started = _asked(url, "POST", f"/api/sessions/{session_id}/retry")["session"]
     console.print(f"[dim]{started['id']}[/]")
     _watched(url, started["id"])
+
+
+@approvals.command("ls")
+def list_approvals(
+    url: Url = DEFAULT_URL,
+    status: Annotated[str, typer.Option(help="pending, approved, denied or expired.")] = "pending",
+) -> None:
+    """List approvals, newest first."""
+    table = Table("id", "status", "tool", "arguments", "until", box=None)
+    for one in _asked(url, "GET", "/api/approvals", params={"status": status, "limit": 100})["approvals"]:
+        arguments = json.dumps(one["arguments"], ensure_ascii=False)[:80]
+        table.add_row(one["id"], one["status"], escape(one["name"]), escape(arguments), one["expiresAt"])
+    console.print(table)
+
+
+@approvals.command()
+def decide(
+    approval_id: str,
+    decision: Annotated[str, typer.Argument(help="allow-once, allow-always or deny.")],
+    url: Url = DEFAULT_URL,
+    reason: Annotated[str | None, typer.Option(help="Told to the model where the call is denied.")] = None,
+) -> None:
+    """Decide an approval."""
+    approval = _asked(url, "GET", f"/api/approvals/{approval_id}")["approval"]
+    body = {"decision": decision, **({"reason": reason} if reason else {})}
+    path = f"/api/sessions/{approval['sessionId']}/approvals/{approval_id}"
+    console.print(_asked(url, "POST", path, json=body)["approval"]["status"])
 
 
 def _asked(url: str, method: str, path: str, **options: Any) -> Any:

@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(client.sessions, name="sessions")
+app.add_typer(client.approvals, name="approvals")
 console = Console(highlight=False)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")]
@@ -103,9 +104,14 @@ def run(
     model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
     effort: Annotated[str | None, typer.Option(help="low, medium, high or max.")] = None,
     conversation: Annotated[str | None, typer.Option(help="Go on in this conversation.")] = None,
+    mode: Annotated[str | None, typer.Option(help="Security mode: deny, sandbox, allowlist, ask or full.")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Only these tools, such as 'exec(git *)'; repeatable.")
+    ] = None,
 ) -> None:
     """Start a session on a running server and watch it."""
-    fields = {"content": task, "model": model, "effort": effort, "conversationId": conversation}
+    fields: dict[str, object] = {"content": task, "model": model, "effort": effort, "conversationId": conversation}
+    fields |= {"securityMode": mode, "allowedTools": allow or None}
     body = {name: value for name, value in fields.items() if value is not None}
     sys.exit(0 if asyncio.run(client.run(console, url, body)) else 1)
 

@@ -50,7 +50,7 @@ class Screen:
             self._console.print(escape(data["delta"]), end="", style=style, highlight=False)
             self._open_line = True
             return
-        line = self._line(kind, data)
+        line = _approval(data) if kind.startswith("approval:") else self._line(kind, data)
         if self._open_line:
             self._console.print()
             self._open_line = False
@@ -84,6 +84,13 @@ class Screen:
             case "error":
                 return f"[bold red]{data['code']}[/] {escape(data['message'])}"
         return ""
+
+
+def _approval(data: dict[str, Any]) -> str:
+    if "decision" in data:
+        return f"[yellow]{data['decision']}[/] [dim]by {escape(data['by'])}[/]"
+    how = f"perdure approvals decide {data['approvalId']} allow-once"
+    return f"[bold yellow]waits for an approval:[/] {data['name']} [dim]until {data['expiresAt']};[/] {how}"
 
 
 def _said(result: dict[str, Any]) -> str:

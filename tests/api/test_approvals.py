@@ -194,6 +194,7 @@ async def test_with_tools_answers_when_it_first_waits_and_the_session_goes_on(ht
     assert told["session"]["maxSteps"] == 5 and told["session"]["securityMode"] == "ask"
     assert answer.headers["x-session-id"] == told["session"]["id"]
     (approval,) = told["pendingApprovals"]
+    assert (await get(http, f"/api/approvals/{approval['id']}"))["approval"] == approval
     async with following(http, told["session"]["id"]) as stream:
         await decide(http, approval, "allow-once")
         events = await stream.rest()

@@ -70,6 +70,7 @@ async def test_the_description_names_every_call_with_its_errors_in_their_real_sh
         "/api/chat/conversations/{conversation_id}/messages/with-tools",
         "/api/chat/tools/approve",
         "/api/approvals",
+        "/api/approvals/{approval_id}",
         "/api/sessions/{session_id}/approvals/{approval_id}",
         "/api/sessions/{session_id}/audit",
         "/api/audit",
