@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools.room import Room
+from tests.tools.yard import Yard, make
 
 
 @pytest.fixture
@@ -17,3 +18,11 @@ def room(tmp_path: Path) -> Room:
 def sleep() -> str:
     """A `sleep` command line that no one else on this machine uses."""
     return f"sleep 300.{random.randrange(10**8):08d}"
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Yard:
+    """A repository with two commits, a branch, and a change."""
+    yard = Yard(tmp_path)
+    make(yard.workspace)
+    return yard

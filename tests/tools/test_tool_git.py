@@ -1,80 +1,14 @@
-"""The git tools: what they do in a repository, and what a repository cannot make them do."""
+"""The git tools: what they do in a repository."""
 
-import os
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from activities.tools import ToolContext, ToolError, call, git_branch, git_commit, git_diff, git_log, git_status
+from activities.tools import TOOLS, ToolError, call
 from activities.tools.repository import found
 from activities.tools.sandbox import probe
-from session.policy import CommandPolicy, ToolPolicy
 from tests.tools.room import Room
-
-TOOLS = {module.TOOL.name: module.TOOL for module in (git_branch, git_commit, git_diff, git_log, git_status)}
-CALLS: dict[str, dict[str, Any]] = {
-    "git_status": {},
-    "git_diff": {},
-    "git_log": {},
-    "git_branch": {},
-    "git_commit": {"message": "m", "all": True},
-}
-EVERY_CALL = [
-    *CALLS.items(),
-    ("git_diff", {"staged": True}),
-    ("git_diff", {"ref": "HEAD~1..HEAD"}),
-    ("git_commit", {"message": "m", "paths": ["a.txt"]}),
-    ("git_commit", {"message": "m", "paths": ["extra.txt"]}),
-    ("git_branch", {"name": "b", "create": True}),
-    ("git_branch", {"name": "c", "create": True, "switch": True}),
-    ("git_branch", {"name": "other", "switch": True}),
-]
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=Writer", "-c", "user.email=w@localhost", "-c", "init.defaultBranch=main")
-    environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
-    program = ["git", *identity, *arguments]
-    return subprocess.run(program, cwd=folder, check=True, capture_output=True, text=True, env=environment).stdout
-
-
-class Yard(Room):
-    """A room whose git tools run commands with limits alone, so that nothing but their own care confines them."""
-
-    def context(self, **details: Any) -> ToolContext:
-        return super().context(policy=ToolPolicy(commands=CommandPolicy(sandbox="off")), **details)
-
-    async def git(self, name: str, /, **arguments: Any) -> str:
-        return (await call(TOOLS[f"git_{name}"], arguments, self.context())).content
-
-    async def git_refused(self, name: str, /, **arguments: Any) -> ToolError:
-        with pytest.raises(ToolError) as caught:
-            await self.git(name, **arguments)
-        return caught.value
-
-
-@pytest.fixture
-def yard(tmp_path: Path) -> Yard:
-    """A repository with two commits, a branch, and a change."""
-    yard = Yard(tmp_path)
-    _make(yard.workspace)
-    return yard
-
-
-def _make(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    git(folder, "init", "-q")
-    (folder / "a.txt").write_text("one\n")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-qm", "first")
-    git(folder, "branch", "other")
-    (folder / "b.txt").write_text("b\n")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-qm", "second\n\nwith a body")
-    (folder / "a.txt").write_text("two\n")
+from tests.tools.yard import Yard, git, make
 
 
 async def test_the_status_tells_branch_and_changes(yard: Yard) -> None:
@@ -165,58 +99,22 @@ async def test_a_switch_that_would_lose_changes_is_refused_by_git(yard: Yard) ->
 
 
 def test_listing_branches_only_reads_and_the_rest_does_not() -> None:
-    effect = git_branch.TOOL.effect_of
+    effect = TOOLS["git_branch"].effect_of
     assert effect is not None
     assert (effect({}), effect({"name": "x", "create": True})) == ("readOnly", "sideEffect")
-    assert all(tool.runs_commands for tool in TOOLS.values())
+    assert all(tool.runs_commands for name, tool in TOOLS.items() if name.startswith("git_"))
 
 
 async def test_a_repository_in_a_folder_of_the_workspace_is_found_by_that_folder(room: Room) -> None:
     yard = Yard(room.workspace)
     yard.workspace = room.workspace
-    _make(room.workspace / "cloned")
+    make(room.workspace / "cloned")
     (room.workspace / "cloned/sub").mkdir()
     assert (await yard.git_refused("status")).code == "NOT_A_REPOSITORY"
     for directory in ("cloned", "cloned/sub"):
         assert "M a.txt" in await yard.git("status", directory=directory)
     assert "two" in await yard.git("diff", directory="cloned", path="cloned/a.txt")
     assert (await yard.git_refused("diff", directory="cloned", path="a.txt")).code == "OUTSIDE_WORKSPACE"
-
-
-async def test_a_repository_above_the_workspace_is_never_found(tmp_path: Path) -> None:
-    yard = Yard(tmp_path)
-    _make(tmp_path)
-    for name, arguments in CALLS.items():
-        error = await yard.git_refused(name.removeprefix("git_"), **arguments)
-        assert error.code == "NOT_A_REPOSITORY" and "git init" in error.message
-
-
-@pytest.mark.parametrize("kind", ["file", "file_up", "link", "objects", "alternates", "commondir"])
-async def test_a_repository_that_lies_partly_outside_is_refused(yard: Yard, kind: str) -> None:
-    outside = yard.outside / "repo"
-    _make(outside)
-    folder = yard.workspace / ".git"
-    if kind in ("file", "file_up", "link"):
-        folder.rename(yard.workspace / "kept")
-    match kind:
-        case "file":
-            folder.write_text(f"gitdir: {outside}/.git\n")
-        case "file_up":
-            folder.write_text("gitdir: ../outside/repo/.git\n")
-        case "link":
-            folder.symlink_to(outside / ".git")
-        case "objects":
-            (folder / "objects").rename(folder / "kept")
-            (folder / "objects").symlink_to(outside / ".git/objects")
-        case "alternates":
-            (folder / "objects/info/alternates").write_text(f"# comment\n{outside}/.git/objects\n")
-        case _:
-            (folder / "commondir").write_text(f"{outside}/.git\n")
-    before = git(outside, "log", "--all", "--format=%H")
-    for name, arguments in CALLS.items():
-        error = await yard.git_refused(name.removeprefix("git_"), **arguments)
-        assert error.code == "OUTSIDE_WORKSPACE", error
-    assert git(outside, "log", "--all", "--format=%H") == before
 
 
 async def test_a_linked_work_tree_inside_the_workspace_works(yard: Yard) -> None:
@@ -226,163 +124,6 @@ async def test_a_linked_work_tree_inside_the_workspace_works(yard: Yard) -> None
     await yard.git("commit", directory="tree", message="in the tree", paths=["tree/t.txt"])
     assert "in the tree" in await yard.git("log", ref="other")
     assert found(yard.workspace, "tree").relative == "tree"
-
-
-# -- what a repository could run --------------------------------------------------------------------------
-
-HOOKS = (
-    *("pre-commit", "prepare-commit-msg", "commit-msg", "post-commit", "post-checkout", "post-index-change"),
-    *("reference-transaction", "pre-auto-gc", "fsmonitor-watchman", "post-rewrite"),
-)
-
-
-def _trap(yard: Yard, trap: str) -> None:
-    """Set a trap, with a program of its own that leaves a mark where anyone runs it."""
-    program = yard.workspace.parent / f"{trap.replace(' ', '-')}.sh"
-    program.write_text(f"#!/bin/sh\ntouch {program}.ran\n{'' if trap == 'missing objects' else 'cat'}\n")
-    program.chmod(0o755)
-    TRAPS[trap](yard, str(program))
-
-
-def _sprung(yard: Yard) -> list[str]:
-    """The traps that were sprung since this was asked last."""
-    marks = sorted(yard.workspace.parent.glob("*.ran"))
-    for mark in marks:
-        mark.unlink()
-    return [mark.name for mark in marks]
-
-
-def _hooks(yard: Yard, program: str) -> None:
-    for name in HOOKS:
-        (yard.workspace / ".git/hooks").mkdir(exist_ok=True)
-        (yard.workspace / ".git/hooks" / name).symlink_to(program)
-
-
-def _hooks_elsewhere(yard: Yard, program: str) -> None:
-    for name in HOOKS:
-        yard.file(f"hooks/{name}", Path(program).read_bytes()).chmod(0o755)
-    git(yard.workspace, "config", "core.hooksPath", "hooks")
-
-
-def _set(**settings: str) -> Callable[[Yard, str], None]:
-    def prepare(yard: Yard, program: str) -> None:
-        for name, value in settings.items():
-            git(yard.workspace, "config", name.replace("__", "."), value.replace("PROGRAM", program))
-
-    return prepare
-
-
-def _attribute(line: str, **settings: str) -> Callable[[Yard, str], None]:
-    def prepare(yard: Yard, program: str) -> None:
-        with (yard.workspace / ".git/info/attributes").open("a") as file:
-            file.write(f"{line}\n")
-        _set(**settings)(yard, program)
-
-    return prepare
-
-
-def _included(yard: Yard, program: str) -> None:
-    yard.file("config.inc", f'[core]\n\tfsmonitor = {program}\n[filter "f"]\n\tclean = {program}\n')
-    yard.file(".git/info/attributes", "* filter=f\n")
-    git(yard.workspace, "config", "include.path", "../config.inc")
-
-
-def _submodule(yard: Yard, program: str) -> None:
-    _make(yard.workspace / "sub")
-    (yard.workspace / "sub/a.txt").write_text("one\n")
-    git(yard.workspace, "add", "sub")
-    yard.file(".gitmodules", '[submodule "s"]\n\tpath = sub\n\turl = ./s\n\tignore = none\n')
-    git(yard.workspace, "commit", "-qm", "submodule")
-    inner = Yard.__new__(Yard)
-    inner.workspace = yard.workspace / "sub"
-    _attribute("* filter=f", filter__f__clean="PROGRAM", filter__f__smudge="PROGRAM")(inner, program)
-    _set(core__fsmonitor="PROGRAM")(inner, program)
-    os.utime(yard.workspace / "sub/a.txt", (1, 1))  # git would have to look into it
-
-
-def _promisor(yard: Yard, program: str) -> None:
-    """Objects that are missing and said to be had from a remote that is a program."""
-    _set(
-        extensions__partialClone="origin",
-        remote__origin__promisor="true",
-        remote__origin__url=f"ext::{program}",
-        protocol__ext__allow="always",
-        protocol__allow="always",
-    )(yard, program)
-    git(yard.workspace, "config", "core.repositoryFormatVersion", "1")
-    blob = git(yard.workspace, "rev-parse", "HEAD:a.txt").strip()
-    (yard.workspace / ".git/objects" / blob[:2] / blob[2:]).unlink()
-
-
-TRAPS: dict[str, Callable[[Yard, str], None]] = {
-    "hooks": _hooks,
-    "hooks elsewhere": _hooks_elsewhere,
-    "fsmonitor": _set(core__fsmonitor="PROGRAM"),
-    "pager": _set(core__pager="PROGRAM", pager__log="PROGRAM", pager__diff="true", pager__branch="PROGRAM"),
-    "editor": _set(core__editor="PROGRAM", sequence__editor="PROGRAM"),
-    "external diff": _set(diff__external="PROGRAM"),
-    "diff driver": _attribute("* diff=d", diff__d__command="PROGRAM"),
-    "textconv": _attribute("* diff=d", diff__d__textconv="PROGRAM"),
-    "filter": _attribute("* filter=f", filter__f__clean="PROGRAM", filter__f__smudge="PROGRAM"),
-    "required filter": _attribute("* filter=f", filter__f__clean="PROGRAM", filter__f__required="true"),
-    "filter process": _attribute("* filter=a/b.c-d", **{"filter__a/b.c-d__process": "PROGRAM"}),
-    "filter of an odd name": _attribute("* filter=a=b", **{"filter__a=b__clean": "PROGRAM"}),
-    "include": _included,
-    "signing": _set(commit__gpgSign="true", gpg__program="PROGRAM", log__showSignature="true"),
-    "ssh signing": _set(commit__gpgSign="true", gpg__format="ssh", gpg__ssh__program="PROGRAM", user__signingKey="x"),
-    "key command": _set(gpg__format="ssh", gpg__ssh__defaultKeyCommand="PROGRAM", commit__gpgSign="true"),
-    "aliases": _set(alias__status="!PROGRAM", alias__diff="!PROGRAM", alias__commit="!PROGRAM"),
-    "merge driver": _attribute("* merge=m", merge__m__driver="PROGRAM"),
-    "credential helper": _set(credential__helper="!PROGRAM", core__askPass="PROGRAM", core__sshCommand="PROGRAM"),
-    "garbage": _set(gc__auto="1", gc__recentObjectsHook="PROGRAM", maintenance__auto="true"),
-    "submodule": _submodule,
-    "missing objects": _promisor,
-    "other work tree": _set(core__worktree="/"),
-    "trailers": _set(trailer__x__command="PROGRAM", trailer__x__ifMissing="add", trailer__x__cmd="PROGRAM"),
-}
-
-
-TOGETHER = [
-    ["hooks", "fsmonitor", "pager", "editor", "external diff", "aliases", "credential helper", "garbage", "signing"],
-    ["hooks elsewhere", "diff driver", "merge driver", "ssh signing", "other work tree", "trailers"],
-    ["textconv", "key command", "filter process"],
-    *(["filter"], ["required filter"], ["filter of an odd name"], ["include"], ["submodule"], ["missing objects"]),
-]
-
-
-def test_every_trap_is_set() -> None:
-    assert sorted(trap for traps in TOGETHER for trap in traps) == sorted(TRAPS)
-
-
-@pytest.mark.parametrize("traps", TOGETHER, ids=", ".join)
-async def test_a_repository_cannot_make_the_tools_run_a_program(yard: Yard, traps: list[str]) -> None:
-    for trap in traps:
-        _trap(yard, trap)
-    _sprung(yard)  # setting one may have sprung it
-    fates = []
-    for turn, (name, arguments) in enumerate(EVERY_CALL):
-        yard.file("a.txt", "one\n")  # as committed, but git has to look
-        os.utime(yard.workspace / "a.txt", (1, 1))
-        yard.file("extra.txt", f"{turn}\n")
-        try:
-            await yard.git(name.removeprefix("git_"), **arguments)
-            fates.append("done")
-        except ToolError as error:
-            fates.append(error.code)
-        assert _sprung(yard) == [], f"{name} {arguments}"
-    assert set(fates) <= {"done", "GIT_FAILED", "FILTERED", "NOTHING_TO_COMMIT"}
-    assert fates.count("done") >= 4 or traps == ["filter of an odd name"]
-
-
-@pytest.mark.parametrize("trap", ["hooks", "fsmonitor", "filter", "submodule", "textconv", "missing objects"])
-def test_the_traps_are_sprung_by_git_alone(yard: Yard, trap: str) -> None:
-    _trap(yard, trap)
-    _sprung(yard)
-    (yard.workspace / "a.txt").write_text("six\n")
-    who = ("-c", "user.name=n", "-c", "user.email=e")
-    for arguments in (["status"], ["diff"], ["log", "-p"], [*who, "commit", "-am", "x"]):
-        subprocess.run(["git", *arguments], cwd=yard.workspace, check=False, capture_output=True, timeout=20)
-    assert _sprung(yard) != []
 
 
 async def test_what_filters_would_change_is_not_committed_without_them(yard: Yard) -> None:

@@ -6,13 +6,11 @@ reading finds nothing there, and what is written stays in the workspace.
 
 import asyncio
 import os
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,139 +18,15 @@ import pytest
 from activities.tools import TOOLS, ToolContext, ToolError, call
 from session.policy import CommandPolicy, ToolPolicy
 from tests.tools.room import Room
+from tests.tools.tricks import LITERAL, REFUSED, prepared
 
 REFUSALS = {
     *("OUTSIDE_WORKSPACE", "INVALID_ARGUMENTS", "NOT_FOUND", "NOT_A_FILE", "NOT_A_FOLDER", "IS_A_FOLDER"),
     *("SECRET_FILE", "GIT_FOLDER", "PERMISSION_DENIED", "INVALID_PATCH", "NOT_A_REPOSITORY"),
 }
 
-REFUSED = {
-    "up": "../outside/secret.txt",
-    "up from a folder": "src/../../outside/secret.txt",
-    "up with dots": "./src/./.././../outside/secret.txt",
-    "up with double slashes": "..//outside///secret.txt",
-    "up many times": "../" * 40 + "etc/passwd",
-    "up and back in": "../workspace/src/a.txt",
-    "up through a name that looks absolute": "src//../..//outside/secret.txt",
-    "absolute": "{outside}/secret.txt",
-    "absolute system file": "/etc/passwd",
-    "double slash": "//etc/passwd",
-    "absolute and up": "{workspace}/../outside/secret.txt",
-    "absolute twice": "{workspace}//../outside/secret.txt",
-    "root": "/",
-    "parent": "..",
-    "neighbour with our prefix": "{workspace}-evil/secret.txt",
-    "neighbour of another case": "{parent}/WORKSPACE/secret.txt",
-    "environment of the process": "/proc/self/environ",
-    "folder of the process": "/proc/self/cwd/secret.txt",
-    "root by the process": "/proc/self/root/etc/passwd",
-    "descriptors of the process": "/proc/self/fd/0",
-    "memory of the process": "/proc/self/mem",
-    "endless device": "/dev/zero",
-    "terminal": "/dev/tty",
-    "descriptor device": "/dev/fd/0",
-    "link to a file": "links/file",
-    "link to a folder": "links/folder/secret.txt",
-    "link to the root": "links/root/etc/passwd",
-    "link upwards": "links/up/outside/secret.txt",
-    "link to a link": "links/chain/secret.txt",
-    "link out and back in": "links/back/src/a.txt",
-    "link into the process": "links/environ",
-    "link to the root by the process": "links/proc_root/etc/passwd",
-    "link to the folder by the process": "links/proc_cwd",
-    "link to a device": "links/zero",
-    "link to itself": "links/loop",
-    "link in a circle": "links/circle_a/x",
-    "up through a link": "links/inside/../../../outside/secret.txt",
-    "absolute and through a link": "{workspace}/links/folder/secret.txt",
-    "a file as a folder": "src/a.txt/../../../outside/secret.txt",
-    "pipe": "fifo",
-    "socket": "socket",
-    "NUL": "src/a.txt\x00.md",
-    "NUL and up": "src\x00/../../outside/secret.txt",
-    "name too long": "x" * 256 + "/../../outside/secret.txt",
-    "path too long": "x/" * 2_100 + "a",
-    "secret file": ".env",
-    "secret file of another case": "conf/.ENV.Local",
-    "secret file by a link": "links/env",
-    "secret file by an absolute path": "{workspace}/.env",
-    "secret file by a detour": "src/../conf/../.env",
-    "secret file by a folder's link": "links/ssh/id_x",
-    "git's config": ".git/config",
-    "git's config by a link": "links/config",
-}
-LITERAL = {
-    "escaped up": "..%2foutside%2fsecret.txt",
-    "escaped dots": "%2e%2e/outside/secret.txt",
-    "twice escaped": "%252e%252e/outside/secret.txt",
-    "bad UTF-8 slash, escaped": "..%c0%afoutside",
-    "home": "~/secret.txt",
-    "another's home": "~root/secret.txt",
-    "variable": "$HOME/secret.txt",
-    "command": "$(cat ../outside/secret.txt)",
-    "backslashes": "..\\outside\\secret.txt",
-    "drive": "C:\\outside\\secret.txt",
-    "share": "\\\\host\\outside\\secret.txt",
-    "file URL": "file:///etc/passwd.txt",
-    "fullwidth dots": "\uff0e\uff0e/outside/secret.txt",
-    "fullwidth slash": "..\uff0foutside\uff0fsecret.txt",
-    "one dot leader": "\u2024\u2024/outside/secret.txt",
-    "division slash": "..\u2215outside\u2215secret.txt",
-    "text direction": "\u202etxt.terces",
-    "trailing dots": ".../outside/secret.txt",
-    "trailing space": ".. /outside/secret.txt",
-    "leading space": " ../outside/secret.txt",
-    "line end in the name": "..\n/outside/secret.txt",
-    "option": "--output=../outside/secret.txt",
-    "pattern": "*/../*.none",
-}
 
-
-def _prepared(room: Room) -> None:
-    """Links, pipes and secrets to try the tricks on."""
-    room.file("src/a.txt", "inside\n")
-    room.file("hooks/x", "")
-    room.file("links/x", "")
-    neighbour = room.workspace.with_name("workspace-evil")
-    for folder in (neighbour, room.workspace.with_name("WORKSPACE")):
-        folder.mkdir()
-        (folder / "secret.txt").write_text("the secret")
-    for name, content in {".env": "KEY=the secret", ".ssh/id_x": "the secret", "conf/.env.local": "the secret"}.items():
-        room.file(name, content)
-    room.file("conf/.ENV.Local", "the secret")
-    room.file(".git/config", "[remote]\n\turl = https://the secret@host\n")
-    links: dict[str, str | Path] = {
-        "file": room.outside / "secret.txt",
-        "folder": room.outside,
-        "root": "/",
-        "up": "../..",
-        "chain": "folder",
-        "back": "../../workspace",
-        "environ": "/proc/self/environ",
-        "proc_root": "/proc/self/root",
-        "proc_cwd": "/proc/self/cwd",
-        "zero": "/dev/zero",
-        "loop": "loop",
-        "circle_a": "circle_b",
-        "circle_b": "circle_a",
-        "inside": "../src",
-        "env": "../.env",
-        "ssh": "../.ssh",
-        "config": "../.git/config",
-    }
-    for name, target in links.items():
-        (room.workspace / "links" / name).symlink_to(target)
-    os.mkfifo(room.workspace / "fifo")
-    with socket.socket(socket.AF_UNIX) as bound:
-        here = Path.cwd()
-        os.chdir(room.workspace)  # the name of a socket may have 108 bytes
-        try:
-            bound.bind("socket")
-        finally:
-            os.chdir(here)
-
-
-def _patches(path: str) -> dict[str, str]:
+def patches(path: str) -> dict[str, str]:
     return {
         "change": f"--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-guessed\n+x\n",
         "bare": f"--- {path}\n+++ {path}\n@@ -1 +1 @@\n-inside\n+x\n",
@@ -215,12 +89,12 @@ def _beyond(room: Room) -> dict[str, str]:
 
 @pytest.mark.parametrize("trick", REFUSED)
 async def test_a_trick_is_refused_by_every_tool_and_nothing_outside_is_touched(room: Room, trick: str) -> None:
-    _prepared(room)
+    prepared(room)
     path, before = _placed(room, REFUSED[trick]), _beyond(room)
     for name, arguments in [*READING.items(), *WRITING]:
         fate = await _tried(room, name, arguments, path)
         assert fate in REFUSALS, (name, fate)
-    for kind, patch in _patches(path).items():
+    for kind, patch in patches(path).items():
         fate = await _tried(room, "patch_apply", {"patch": patch}, path)
         assert fate in REFUSALS | {"EXISTS", "NO_MATCH"}, (kind, fate)
     assert _beyond(room) == before
@@ -229,14 +103,14 @@ async def test_a_trick_is_refused_by_every_tool_and_nothing_outside_is_touched(r
 
 @pytest.mark.parametrize("trick", LITERAL)
 async def test_what_looks_like_a_trick_is_but_a_name(room: Room, trick: str) -> None:
-    _prepared(room)
+    prepared(room)
     path, before = LITERAL[trick], _beyond(room)
     for name, arguments in READING.items():
         fate = await _tried(room, name, arguments, path)
         assert fate in REFUSALS, (name, fate)
     for name, arguments in WRITING:
         await _tried(room, name, arguments, path)
-    for patch in _patches(path).values():
+    for patch in patches(path).values():
         await _tried(room, "patch_apply", {"patch": patch}, path)
     assert _beyond(room) == before
     names = {entry.name for entry in room.workspace.parent.iterdir()}
@@ -252,7 +126,7 @@ def test_there_are_enough_tricks() -> None:
     "pattern", ["../outside/*", "../**", "/etc/*", "**/../../outside/*", "{outside}/*", "links/*/*"]
 )
 async def test_a_pattern_never_leads_out(room: Room, pattern: str) -> None:
-    _prepared(room)
+    prepared(room)
     pattern = _placed(room, pattern)
     for name, arguments in (
         ("search_files", {"pattern": pattern}),
@@ -272,7 +146,7 @@ async def test_what_git_would_run_is_not_written(room: Room, path: str) -> None:
         assert await _tried(room, name, arguments, path) in ("GIT_FOLDER", "SECRET_FILE")
     for kind in ("create", "rename to"):
         room.file("src/a.txt", "inside\n")
-        assert await _tried(room, "patch_apply", {"patch": _patches(path)[kind]}, path) in ("GIT_FOLDER", "SECRET_FILE")
+        assert await _tried(room, "patch_apply", {"patch": patches(path)[kind]}, path) in ("GIT_FOLDER", "SECRET_FILE")
     assert [each.name for each in (room.workspace / ".git").iterdir()] == ["HEAD"]
     assert not (room.workspace / "sub/.git").exists() and not (room.workspace / ".GIT").exists()
     assert await _tried(room, "read_file", {"path": "PATH"}, ".git/HEAD") == "ref: refs/heads/main\n"
