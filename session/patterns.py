@@ -22,7 +22,7 @@ from typing import Any, Final
 from session.tooling import Tool
 
 COMMAND: Final = "command"
-PATH: Final = "path"
+PATHS: Final = frozenset({"path", "directory"})
 _PATTERN = re.compile(r"(?P<name>[^()]+)(?:\((?P<subject>.*)\))?", re.DOTALL)
 _TOKEN = re.compile(
     r"""(?P<harmless> (?<=\s)\d?>(?:&[12](?!\w)|\s*/dev/null(?![\w/.-])) )
@@ -87,7 +87,7 @@ def permits(patterns: Collection[str], tool: Tool, arguments: Mapping[str, Any])
     fits = [_glob(subject) for subject in subjects if subject is not None]
     if tool.subject == COMMAND:
         return _permits_line(fits, [subject for subject in subjects if subject is not None], value.strip())
-    if tool.subject == PATH:
+    if tool.subject in PATHS:
         value = posixpath.normpath(value)
         if value.startswith(("/", "..")):
             return False

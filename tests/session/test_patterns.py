@@ -154,6 +154,7 @@ def test_a_whole_line_may_be_named() -> None:
 )
 def test_a_path_fits_without_its_detours(path: str, fits: bool) -> None:
     assert permits(["write_file(src/*)"], WRITE, {"path": path}) is fits
+    assert permits(["search_files(src/*)"], tool("search_files", "directory"), {"directory": path}) is fits
 
 
 def test_an_argument_that_is_missing_or_no_text_fits_nothing() -> None:
