@@ -107,6 +107,12 @@ class Topology:
     parts: dict[str, Part] = field(default_factory=dict)
     temporal_address: str = ""
     killed: list[tuple[float, str]] = field(default_factory=list)
+    others: dict[str, str] = field(default_factory=dict)
+    """URLs of the APIs beyond the first, by their part's name."""
+
+    def url_of(self, name: str) -> str:
+        """Of the part of this name, where it listens; of any other part the first API's."""
+        return self.others.get(name, self.url)
 
     @property
     def data_dir(self) -> Path:
@@ -154,7 +160,7 @@ class Topology:
         if part.name.startswith("worker"):
             return part.said().count("is polling") >= part.starts
         try:
-            return (await self.http.get(f"{self.url}/health/live", timeout=2)).status_code == 200
+            return (await self.http.get(f"{self.url_of(part.name)}/health/live", timeout=2)).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -196,9 +202,12 @@ async def temporal_answers(address: str) -> bool:
 
 
 @asynccontextmanager
-async def split(folder: Path, *, workers: int = 1) -> AsyncIterator[Topology]:
-    """Fake model, Temporal, workers and API, each a process of its own; ready when this yields."""
-    async with _made(folder) as topology:
+async def split(folder: Path, *, workers: int = 1, apis: int = 1, model: str = "fake_model") -> AsyncIterator[Topology]:
+    """Fake model, Temporal, workers and APIs, each a process of its own; ready when this yields.
+
+    `url` is the first API's, the second one's is `url_of("api2")`. `model`: the module that is run as the fake model.
+    """
+    async with _made(folder, model) as topology:
         ports = free_ports(usual=False)
         topology.temporal_address = f"{HOST}:{ports[0]}"
         command = start_command(temporal_binary(), folder / "temporal.db", ports, SERVER_FLAGS, SEARCH_ATTRIBUTES)
@@ -207,7 +216,11 @@ async def split(folder: Path, *, workers: int = 1) -> AsyncIterator[Topology]:
         for number in range(workers):
             name = "worker" if number == 0 else f"worker{number + 1}"
             _add(topology, name, _role(topology, "worker"), ours)
-        _add(topology, "api", _role(topology, "api", port=True), ours)
+        for number in range(apis):
+            name = "api" if number == 0 else f"api{number + 1}"
+            if number:
+                topology.others[name] = f"http://{HOST}:{free_ports(usual=False)[0]}"
+            _add(topology, name, _role(topology, "api", url=topology.url_of(name)), ours)
         await topology.restart("temporal")
         await topology.restart(*[name for name in topology.parts if name not in ("temporal", "fake")])
         yield topology
@@ -217,13 +230,13 @@ async def split(folder: Path, *, workers: int = 1) -> AsyncIterator[Topology]:
 async def whole(folder: Path) -> AsyncIterator[Topology]:
     """Fake model and `perdure serve`; ready when this yields."""
     async with _made(folder) as topology:
-        _add(topology, "serve", _role(topology, "serve", port=True), _environment(topology))
+        _add(topology, "serve", _role(topology, "serve", url=topology.url), _environment(topology))
         await topology.restart("serve")
         yield topology
 
 
 @asynccontextmanager
-async def _made(folder: Path) -> AsyncIterator[Topology]:
+async def _made(folder: Path, model: str = "fake_model") -> AsyncIterator[Topology]:
     os.makedirs(folder, exist_ok=True)
     port, fake_port = free_ports(usual=False)
     url, fake_url = f"http://{HOST}:{port}", f"http://{HOST}:{fake_port}"
@@ -231,7 +244,7 @@ async def _made(folder: Path) -> AsyncIterator[Topology]:
     async with httpx.AsyncClient(timeout=httpx.Timeout(10), limits=limits, trust_env=False) as http:
         topology = Topology(folder, url, fake_url, http)
         try:
-            command = [sys.executable, "-m", "fake_model", "--port", str(fake_port)]
+            command = [sys.executable, "-m", model, "--port", str(fake_port)]
             _add(topology, "fake", command, {"PATH": os.defpath})
             topology.start("fake")
             await _answers(http, f"{fake_url}/_fake/bought")
@@ -253,9 +266,9 @@ def _add(topology: Topology, name: str, command: Sequence[str], environment: Map
     topology.parts[name] = Part(name, list(command), environment, topology.folder / f"{name}.log")
 
 
-def _role(topology: Topology, role: str, *, port: bool = False) -> list[str]:
+def _role(topology: Topology, role: str, *, url: str = "") -> list[str]:
     command = [sys.executable, "-m", "cli.main", role, "--data-dir", str(topology.data_dir)]
-    return [*command, "--port", topology.url.rsplit(":", 1)[1]] if port else command
+    return [*command, "--port", url.rsplit(":", 1)[1]] if url else command
 
 
 def _environment(topology: Topology) -> dict[str, str]:
