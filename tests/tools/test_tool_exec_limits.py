@@ -65,7 +65,7 @@ async def test_a_bomb_is_dead_soon_and_the_model_is_told_why(
     assert told in error.message
     assert error.content.startswith("before\n")
     assert error.content.splitlines()[-1] == f"killed: {code} · sandbox: {room.sandbox}"
-    assert took < 10  # a loaded machine; it is about one on an idle one
+    assert took < 25  # of CPU a loaded machine gives little; on an idle one it is about one second, CPU rows two
     assert running(sleep) == []
     assert await room.says("exec", command="echo usable") == f"usable\n{room.ended(0)}"
 
