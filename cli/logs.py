@@ -15,7 +15,17 @@ from types import TracebackType
 from session.masking import Masker
 
 logger = logging.getLogger("perdure")
-CHATTY = ("httpx", "httpx2", "alembic", "temporalio.worker", "temporalio.activity", "temporalio.workflow")
+CHATTY = (
+    "httpx",
+    "httpx2",
+    "alembic",
+    "mcp",
+    "uvicorn",
+    "uvicorn.error",
+    "temporalio.worker",
+    "temporalio.activity",
+    "temporalio.workflow",
+)
 
 
 class MaskingFormatter(logging.Formatter):
