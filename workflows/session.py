@@ -61,8 +61,9 @@ class _SomebodyElseWentOn(Exception):
 
 @dataclass
 class _Waiting:
-    """A call that waits for an approval: whether a decision was taken, and whether it has been recorded."""
+    """A call that waits for an approval: until when, whether a decision was taken, and whether it was recorded."""
 
+    until: datetime
     taken: bool = False
     recorded: bool = False
 
@@ -79,6 +80,7 @@ class SessionWorkflow:
         self._cancel: CancelRequest | None = None
         self._stopping = False
         self._waiting: dict[str, _Waiting] = {}
+        self._waited: set[str] = set()
         self._running = 0
         self._slots = asyncio.Semaphore(PARALLEL_TOOLS)
         self._epoch_ms = round(workflow.info().start_time.timestamp() * 1000)
@@ -104,9 +106,14 @@ class SessionWorkflow:
     async def decide(self, decision: Decision) -> bool:
         """Take a decision on an approval and record it. The first one wins: others are refused by the validator.
 
-        False when the store knew a decision already (only after operators reset the workflow).
+        The store tells of an approval before the workflow hears of the reply that asked for it (much before, where the
+        worker dies between the two): a decision that early waits for it. False when it was not the first after all, or
+        when the store knew one already (after operators reset the workflow).
         """
-        waiting = self._waiting[decision.approval_id]
+        await workflow.wait_condition(lambda: decision.approval_id in self._waiting or not self._may_ask_yet())
+        waiting = self._waiting.get(decision.approval_id)
+        if waiting is None or waiting.taken:
+            return False
         waiting.taken = True
         ref = DecisionRef(self._start.session_id, decision.approval_id, decision.decision_id)
         try:
@@ -120,8 +127,16 @@ class SessionWorkflow:
     @decide.validator
     def _check_decision(self, decision: Decision) -> None:
         waiting = self._waiting.get(decision.approval_id)
-        if waiting is None or waiting.taken or self._stopping:
+        if waiting is not None:
+            late = waiting.taken or self._stopping or workflow.now() >= waiting.until
+        else:
+            late = decision.approval_id in self._waited or not self._may_ask_yet()
+        if late:
             raise ApplicationError("no call waits for this approval any more", type=NOT_WAITING, non_retryable=True)
+
+    def _may_ask_yet(self) -> bool:
+        """Whether a reply may have been recorded whose approvals are not known here."""
+        return self._phase == "callingModel" and not self._stopping
 
     @workflow.query(name=PROGRESS_QUERY)
     def progress(self) -> Progress:
@@ -227,9 +242,11 @@ class SessionWorkflow:
     async def _wait_for_approval(self, call: CallRef) -> None:
         """Wait for the decision, its expiry, or a cancel, which waits for nobody. What came of it stands in the store:
         `run_tool` runs the call if it was approved, and lets the approval lapse if nobody decided."""
-        waiting = self._waiting[call.approval_id] = _Waiting()
+        waiting = _Waiting(datetime.fromtimestamp(call.expires_ms / 1000, UTC))
+        self._waiting[call.approval_id] = waiting
+        self._waited.add(call.approval_id)
         self._count(0)
-        left = max(timedelta(0), datetime.fromtimestamp(call.expires_ms / 1000, UTC) - workflow.now())
+        left = max(timedelta(0), waiting.until - workflow.now())
         with suppress(TimeoutError):
             await workflow.wait_condition(lambda: waiting.taken or self._is_cancelled_gracefully(), timeout=left)
         if waiting.taken:

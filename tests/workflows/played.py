@@ -111,7 +111,13 @@ async def session(
         model="claude-sonnet-5-5",
         **limits,
     )
-    worker = Worker(
+    async with working(client, played, cache, queue):
+        yield await client.start_workflow(WORKFLOW, start, id=session_id, task_queue=queue, result_type=str)
+
+
+def working(client: Client, played: Played, cache: int, queue: str) -> Worker:
+    """A worker that plays; it works while its context lasts."""
+    return Worker(
         client,
         task_queue=queue,
         workflows=[SessionWorkflow],
@@ -120,5 +126,3 @@ async def session(
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         default_heartbeat_throttle_interval=timedelta(milliseconds=100),
     )
-    async with worker:
-        yield await client.start_workflow(WORKFLOW, start, id=session_id, task_queue=queue, result_type=str)

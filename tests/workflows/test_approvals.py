@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError, WorkflowUpdateStage
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
@@ -21,9 +21,10 @@ from session.wire import (
     Ending,
     ModelReply,
     Progress,
+    StepRef,
     ToolRef,
 )
-from tests.workflows.played import Played, reply, session
+from tests.workflows.played import Played, reply, session, working
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 MINUTE_MS = 60_000
@@ -94,6 +95,69 @@ async def test_a_decision_on_what_does_not_wait_is_refused(client: Client, cache
         assert await decide(handle, "appr_a", "dec_1")
         assert await handle.result() == "endTurn"
     assert played.decisions == ["dec_1"]
+
+
+async def test_a_decision_may_come_before_the_workflow_hears_of_the_reply_that_asks(client: Client, cache: int) -> None:
+    told = asyncio.Event()
+
+    async def recorded_and_not_yet_told(_: StepRef) -> ModelReply:
+        await asyncio.wait_for(told.wait(), 10)
+        return asks("a")
+
+    played = Played([recorded_and_not_yet_told, reply()])
+    async with session(client, played, cache) as handle:
+        await asyncio.wait_for(played.running.wait(), 10)
+        early = []
+        for decision in ("dec_1", "dec_2"):
+            early.append(
+                await handle.start_update(
+                    DECIDE_UPDATE,
+                    Decision("appr_a", decision),
+                    id=decision,
+                    result_type=bool,
+                    wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                )
+            )
+        told.set()
+        assert [await one.result() for one in early] == [True, False]
+        assert await handle.result() == "endTurn"
+    assert played.decisions == ["dec_1"]
+    assert played.tool_calls == ["a"]
+
+
+async def test_an_early_decision_on_what_never_waits_is_told_so(client: Client, cache: int) -> None:
+    told = asyncio.Event()
+
+    async def slow(_: StepRef) -> ModelReply:
+        await asyncio.wait_for(told.wait(), 10)
+        return asks("a")
+
+    played = Played([slow, reply()])
+    async with session(client, played, cache) as handle:
+        await asyncio.wait_for(played.running.wait(), 10)
+        early = asyncio.create_task(decide(handle, "appr_other", "dec_0"))
+        told.set()
+        assert not await early
+        assert await decide(handle, "appr_a", "dec_1")
+        assert await handle.result() == "endTurn"
+    assert played.decisions == ["dec_1"]
+
+
+async def test_a_decision_after_the_minute_is_refused_also_where_no_worker_saw_it_end(client: Client) -> None:
+    expires = time.time() + 2
+    played = Played([asks("a", now_ms=expires * 1000 - MINUTE_MS), reply()])
+    async with session(client, played, 0) as handle:
+        await awaiting(handle)
+    queue = (await handle.describe()).raw_description.execution_config.task_queue.name
+    async with asyncio.timeout(10):
+        while time.time() < expires + 0.1:
+            await asyncio.sleep(0.05)
+    late = asyncio.create_task(decide(handle, "appr_a", "dec_late"))
+    async with working(client, played, 0, queue):
+        assert not await late
+        assert await handle.result() == "endTurn"
+    assert played.decisions == []
+    assert played.tool_calls == ["a"]
 
 
 async def test_a_minute_without_a_decision_ends_the_wait(skipping: WorkflowEnvironment, cache: int) -> None:
