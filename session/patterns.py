@@ -22,42 +22,44 @@ from typing import Any, Final
 from session.tooling import Tool
 
 COMMAND: Final = "command"
+URL: Final = "url"
 PATHS: Final = frozenset({"path", "directory"})
+_BLANKS: Final = " \t\n"
+_URL = re.compile(r"([^:/]+)://([^/?#\\]*)(.*)", re.DOTALL)
 _PATTERN = re.compile(r"(?P<name>[^()]+)(?:\((?P<subject>.*)\))?", re.DOTALL)
 _TOKEN = re.compile(
-    r"""(?P<harmless> (?<=\s)\d?>(?:&[12](?!\w)|\s*/dev/null(?![\w/.-])) )
+    r"""(?P<harmless> (?<=[ \t])\d?>(?:&[12]|[ \t]*/dev/null)(?=[ \t\n;&|]|\Z) )
       | (?P<between> [;&|\n]+ )
-      | (?P<word> '[^']*' | "(?:[^"\\`$]|\\.|\$(?![(]))*" | \\[^\n]
-                | [^'"\\`<>(){};&|\s#$]+ | [^\S\n]+ | \$(?![('"{]) | (?<=[^\s;&|])\# )""",
+      | (?P<word> '[^']*' | "(?:[^"\\`$]|\\.|\$\{\w+\}|\$(?![({[]))*" | \\[^\n]
+                | [^'"\\`<>(){};&|\s#$]+ | [^\S\n]+ | \$(?![('"{[]) | (?<=[^\s;&|])\# )""",
     re.DOTALL | re.VERBOSE,
 )
 """What may be read without a shell. Not in it: substitutions, subshells, braces, other redirections, other rules of
 quoting (`$'`), and comments, in which quotes mean nothing."""
 _WITH_SUBCOMMANDS: Final = frozenset(
-    {
-        "apt",
-        "brew",
-        "bun",
-        "cargo",
-        "docker",
-        "gh",
-        "git",
-        "go",
-        "kubectl",
-        "npm",
-        "pip",
-        "pnpm",
-        "poetry",
-        "uv",
-        "yarn",
-    }
+    {"apt", "apt-get", "brew", "bun", "bundle", "cargo", "conda", "docker", "dotnet", "gem", "gh", "git", "go"}
+    | {"hatch", "kubectl", "npm", "pdm", "pip", "pip3", "pixi", "pnpm", "podman", "poetry", "uv", "yarn"}
+)
+_WITH_SCRIPTS: Final = frozenset({"bun", "npm", "pnpm", "yarn"})
+"""Of these `run` is followed by the name of a script, which is kept too."""
+_SUBCOMMANDS_THAT_RUN_ANYTHING: Final = frozenset(
+    {"alias", "api", "bisect", "compose", "config", "cp", "create", "debug", "difftool", "dlx", "env", "exec"}
+    | {"extension", "filter-branch", "generate", "mergetool", "rebase", "run", "shell", "submodule", "tool", "x"}
 )
 _RUNS_ANYTHING: Final = frozenset(
-    {"awk", "bash", "busybox", "chroot", "dash", "deno", "doas", "env", "eval", "exec", "find", "ksh", "nice", "node"}
-    | {"nohup", "npx", "parallel", "perl", "php", "python", "python3", "rm", "ruby", "setsid", "sh", "source", "ssh"}
-    | {"stdbuf", "sudo", "timeout", "watch", "xargs", "xonsh", "zsh"}
+    {"!", ".", "[[", "ash", "at", "awk", "bash", "batch", "builtin", "bunx", "busybox", "case", "chroot", "chrt"}
+    | {"command", "coproc", "crontab", "csh", "dash", "deno", "do", "doas", "ed", "elif", "else", "emacs", "env"}
+    | {"eval", "ex", "exec", "expect", "find", "fish", "flock", "for", "function", "gawk", "gdb", "if", "ionice"}
+    | {"julia", "ksh", "less", "ltrace", "lua", "make", "man", "mawk", "mksh", "more", "nano", "nawk", "nice", "node"}
+    | {"nodejs", "nohup", "npx", "nsenter", "nvim", "parallel", "perl", "php", "pipx", "pkexec", "pnpx", "prlimit"}
+    | {"pwsh", "pypy", "python", "rbash", "rm", "rsync", "ruby", "runuser", "scp", "screen", "script", "sed", "select"}
+    | {"setarch", "setpriv", "setsid", "sh", "source", "ssh", "stdbuf", "strace", "su", "sudo", "systemd-run", "tar"}
+    | {"taskset", "tclsh", "tcsh", "then", "time", "timeout", "tmux", "toybox", "trap", "tsx", "unbuffer", "unshare"}
+    | {"until", "uvx", "vi", "view", "vim", "watch", "while", "xargs", "xonsh", "zip", "zsh"}
 )
-"""To allow one of these always would allow everything: of these only the very line is kept."""
+"""To allow one of these always would allow everything: of these only the very line is kept. They are programs that run
+what they are told to, whatever version stands behind their name, and a shell's own words."""
+_PLAIN_WORD: Final = re.compile(r"[\w./@:+-]+", re.ASCII)
 
 
 def is_pattern(text: str) -> bool:
@@ -72,7 +74,7 @@ def tool_name(pattern: str) -> str:
 
 def names(pattern: str, tool: str) -> bool:
     """Whether the pattern is about this tool at all."""
-    return _glob(tool_name(pattern)).fullmatch(tool) is not None
+    return _fits(tool_name(pattern), tool)
 
 
 def permits(patterns: Collection[str], tool: Tool, arguments: Mapping[str, Any]) -> bool:
@@ -84,31 +86,68 @@ def permits(patterns: Collection[str], tool: Tool, arguments: Mapping[str, Any])
     value = arguments.get(tool.subject) if tool.subject is not None else None
     if not subjects or not isinstance(value, str):
         return False
-    fits = [_glob(subject) for subject in subjects if subject is not None]
+    told = [subject for subject in subjects if subject is not None]
     if tool.subject == COMMAND:
-        return _permits_line(fits, [subject for subject in subjects if subject is not None], value.strip())
+        return _permits_line(told, value.strip(_BLANKS))
+    if tool.subject == URL:
+        return any(_permits_url(pattern, value) for pattern in told)
     if tool.subject in PATHS:
         value = posixpath.normpath(value)
         if value.startswith(("/", "..")):
             return False
-    return any(fit.fullmatch(value) for fit in fits)
+    return any(_fits(pattern, value) for pattern in told)
 
 
-def _permits_line(fits: list[re.Pattern[str]], subjects: list[str], line: str) -> bool:
-    if line in (unescaped(subject) for subject in subjects if _is_plain(subject)):
+def _permits_line(patterns: list[str], line: str) -> bool:
+    if line in (unescaped(pattern) for pattern in patterns if _is_plain(pattern)):
         return True
     commands = simple_commands(line)
-    return bool(commands) and all(any(fit.fullmatch(one) for fit in fits) for one in commands or ())
+    return bool(commands) and all(any(_fits(pattern, one) for pattern in patterns) for one in commands or ())
+
+
+def _permits_url(pattern: str, url: str) -> bool:
+    """The host for itself, so that `https://*.example.com/*` is about hosts and not about what stands behind them."""
+    wanted, given = _URL.fullmatch(pattern), _URL.fullmatch(url)
+    if wanted is None:
+        return _fits(pattern, url)
+    return given is not None and all(map(_fits, wanted.groups(), given.groups()))
+
+
+def _fits(pattern: str, text: str) -> bool:
+    """Whether the whole text fits. Takes time linear in the text: the text is the model's, and may be long."""
+    return any(_has(pieces, text) for pieces in _readings(pattern))
+
+
+def _has(pieces: tuple[str, ...], text: str) -> bool:
+    """Whether the text is these pieces in order, with anything between them."""
+    first, *middle = pieces
+    if not middle:
+        return text == first
+    *middle, last = middle
+    at, end = len(first), len(text) - len(last)
+    if at > end or not (text.startswith(first) and text.endswith(last)):
+        return False
+    for piece in middle:
+        found = text.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
 
 
 @lru_cache(maxsize=1024)
-def _glob(pattern: str) -> re.Pattern[str]:
-    tail = ""
-    if pattern.endswith(" *") and not pattern.endswith("\\ *"):
-        pattern, tail = pattern[:-2], r"(?:\s.*)?"
-    parts = re.split(r"(\\.|\*)", pattern, flags=re.DOTALL)
-    told = [".*" if part == "*" else re.escape(part[1:] if part.startswith("\\") else part) for part in parts]
-    return re.compile("".join(told) + tail, re.DOTALL)
+def _readings(pattern: str) -> tuple[tuple[str, ...], ...]:
+    """What stands between a pattern's stars; several readings where a closing ` *` stands also for nothing."""
+    may_end = pattern.endswith(" *") and not pattern.endswith("\\ *")
+    pieces = [""]
+    for part in re.split(r"(\\.|\*)", pattern.removesuffix(" *") if may_end else pattern, flags=re.DOTALL):
+        if part == "*":
+            pieces.append("")
+        else:
+            pieces[-1] += part[1:] if len(part) == 2 and part.startswith("\\") else part
+    *before, last = pieces
+    more = [(*before, last + blank, "") for blank in _BLANKS] if may_end else []
+    return (tuple(pieces), *more)
 
 
 def _is_plain(pattern: str) -> bool:
@@ -136,7 +175,7 @@ def simple_commands(line: str) -> list[str] | None:
             commands.append("")
         elif token.lastgroup != "harmless":
             commands[-1] += token[0]
-    return [command.strip() for command in commands if command.strip()]
+    return [bare for command in commands if (bare := command.strip(_BLANKS))]
 
 
 def grant(tool: Tool, arguments: Mapping[str, Any]) -> str:
@@ -145,7 +184,7 @@ def grant(tool: Tool, arguments: Mapping[str, Any]) -> str:
     line = arguments.get(COMMAND)
     if tool.subject != COMMAND or not isinstance(line, str):
         return tool.name
-    line = line.strip()
+    line = line.strip(_BLANKS)
     exact = f"{tool.name}({escaped(line)})"
     commands = simple_commands(line)
     if commands is None or len(commands) != 1:
@@ -154,11 +193,19 @@ def grant(tool: Tool, arguments: Mapping[str, Any]) -> str:
         words = shlex.split(commands[0])
     except ValueError:
         return exact
-    kept = words[:2] if words[0] in _WITH_SUBCOMMANDS else words[:1]
+    with_subcommand = words[0] in _WITH_SUBCOMMANDS
+    with_script = words[0] in _WITH_SCRIPTS and words[1:2] == ["run"] and len(words) > 2
+    kept = words[: 1 + with_subcommand + with_script]
     beginning = " ".join(kept)
     said = commands[0].startswith(beginning)  # not quoted, so that it reads as it is written
-    if not said or words[0].rpartition("/")[2] in _RUNS_ANYTHING or any(word.startswith("-") for word in kept):
+    plain = all(_PLAIN_WORD.fullmatch(word) and not word.startswith("-") for word in kept)
+    if not said or not plain or (with_subcommand and len(kept) < 2):
         return exact
-    if "=" in words[0] or (words[0] in _WITH_SUBCOMMANDS and len(kept) < 2):
+    if _runs_anything(words[0]) or (with_subcommand and not with_script and kept[1] in _SUBCOMMANDS_THAT_RUN_ANYTHING):
         return exact
     return f"{tool.name}({escaped(beginning)} *)"
+
+
+def _runs_anything(program: str) -> bool:
+    name = program.rpartition("/")[2]
+    return name in _RUNS_ANYTHING or name.rstrip("0123456789.-") in _RUNS_ANYTHING

@@ -38,6 +38,8 @@ def runs(line: str, *patterns: str) -> bool:
         "  git status  ",
         "git status; git diff\ngit log",
         r"git log a\;b",
+        'git log "${HOME}/x" "$USER"',
+        "git\tstatus",
     ],
 )
 def test_a_line_of_allowed_commands_runs(line: str) -> None:
@@ -68,6 +70,14 @@ def test_a_line_of_allowed_commands_runs(line: str) -> None:
         "git log 2> x",
         "git log >/dev/nullx",
         "git log >/dev/null/../../etc/x",
+        "git log >/dev/null'x'",
+        "git log >&1'x'",
+        "git log >&1/x",
+        'git log "${PWD@P}"',
+        'git log "$[x]"',
+        "git log $[x]",
+        "git\u00a0status",
+        "\u00a0git status",
         "git log <<< x",
         'git log # " \n rm x # "',
         "git log;# ' \n rm x # '",
@@ -170,11 +180,48 @@ def test_a_url_fits_by_its_beginning() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "fits"),
+    [
+        ("https://a.example.com/x", True),
+        ("https://a.b.example.com/", True),
+        ("https://evil.test/.example.com/", False),
+        ("https://evil.test?.example.com/", False),
+        ("https://evil.test#.example.com/", False),
+        ("https://evil.test\\.example.com/", False),
+        ("https://a.example.com@evil.test/", False),
+        ("http://a.example.com/", False),
+        ("https:a.example.com/", False),
+    ],
+)
+def test_a_star_in_a_host_stands_for_names_and_not_for_another_host(url: str, fits: bool) -> None:
+    assert permits(["web_fetch(https://*.example.com/*)"], FETCH, {"url": url}) is fits
+
+
+def test_a_pattern_of_many_stars_takes_no_time_over_a_long_line() -> None:
+    assert not runs("a" * 100_000, f"exec({'*a' * 50}b)")
+    assert runs("a" * 100_000 + "b", f"exec({'*a' * 50}b)")
+
+
+@pytest.mark.parametrize(
     ("line", "pattern"),
     [
         ("git status -s", "exec(git status *)"),
         ("pytest -q", "exec(pytest *)"),
-        ("npm run build", "exec(npm run *)"),
+        ("npm run build", "exec(npm run build *)"),
+        ("npm run", "exec(npm run)"),
+        ("pip install x", "exec(pip install *)"),
+        ("uv run pytest", "exec(uv run pytest)"),
+        ("docker run hello", "exec(docker run hello)"),
+        ("git config alias.x y", "exec(git config alias.x y)"),
+        ("time pytest -q", "exec(time pytest -q)"),
+        ("command ls", "exec(command ls)"),
+        ("! ls", "exec(! ls)"),
+        (". ./x.sh", "exec(. ./x.sh)"),
+        ("python3.11 a.py", "exec(python3.11 a.py)"),
+        ("make test", "exec(make test)"),
+        ("tar xf a", "exec(tar xf a)"),
+        ("$X a", "exec($X a)"),
+        ("?m a", "exec(?m a)"),
         ("git", "exec(git)"),
         ("git -C /x status", "exec(git -C /x status)"),
         ("bash -c 'x'", "exec(bash -c 'x')"),

@@ -6,7 +6,13 @@ import asyncio
 import time
 
 import pytest
-from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError, WorkflowUpdateStage
+from temporalio.client import (
+    Client,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateHandle,
+    WorkflowUpdateStage,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
@@ -58,6 +64,13 @@ async def decide(handle: WorkflowHandle[object, str], approval_id: str, decision
         return False
 
 
+async def sent(handle: WorkflowHandle[object, str], approval_id: str, decision_id: str) -> WorkflowUpdateHandle[bool]:
+    """A decision that the workflow has accepted, but perhaps not recorded."""
+    accepted = WorkflowUpdateStage.ACCEPTED
+    decision = Decision(approval_id, decision_id)
+    return await handle.start_update(DECIDE_UPDATE, decision, id=decision_id, result_type=bool, wait_for_stage=accepted)
+
+
 async def test_a_call_waits_for_its_decision_while_its_sisters_go_on(client: Client, cache: int) -> None:
     sister = asyncio.Event()
 
@@ -107,17 +120,7 @@ async def test_a_decision_may_come_before_the_workflow_hears_of_the_reply_that_a
     played = Played([recorded_and_not_yet_told, reply()])
     async with session(client, played, cache) as handle:
         await asyncio.wait_for(played.running.wait(), 10)
-        early = []
-        for decision in ("dec_1", "dec_2"):
-            early.append(
-                await handle.start_update(
-                    DECIDE_UPDATE,
-                    Decision("appr_a", decision),
-                    id=decision,
-                    result_type=bool,
-                    wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-                )
-            )
+        early = [await sent(handle, "appr_a", decision) for decision in ("dec_1", "dec_2")]
         told.set()
         assert [await one.result() for one in early] == [True, False]
         assert await handle.result() == "endTurn"
