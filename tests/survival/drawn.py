@@ -47,6 +47,10 @@ class Drawn:
     cancel: tuple[CancelMode, float] | None
     chance: random.Random = field(compare=False)
 
+    def may_run_commands(self) -> bool:
+        """The same of `exec`: each line here redirects into a file, which no pattern of PATTERNS permits."""
+        return self.mode not in ("deny", "allowlist") and self.allowed is None
+
     def may_write(self, path: str) -> bool:
         """Whether the rules let `write_file` run here, with an approval where the mode asks for one: the table of
         session modes said once more, for these calls alone."""
