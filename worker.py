@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -20,6 +21,7 @@ from activities.mcp import mcp_tools
 from activities.record_decision import Decisions
 from activities.run_tool import ToolCalls
 from activities.surroundings import Surroundings
+from activities.sweeping import sweeping
 from activities.tools.environment import conceal
 from activities.workspaces import Workspaces
 from session.masking import Masker
@@ -103,8 +105,11 @@ async def running_worker(client: Client, store: Store, settings: Settings) -> As
         with suppress(StoreUnavailable):  # it is told again with the first step
             await Offers(store, around.catalog).current()
         worker = make_worker(client, store, provider, around)
+        looks = asyncio.create_task(sweeping(around.jobs, store))
         try:
             async with worker:
                 yield worker
         finally:
+            looks.cancel()
+            await asyncio.wait({looks})
             await around.jobs.close()

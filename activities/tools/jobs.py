@@ -2,7 +2,8 @@
 
 A job is known by its handle to the worker that runs it, and to the session that started it. It ends by itself, by
 `exec_kill`, at its own time limit, at its session's deadline, or with the session or the worker, also when that is
-killed: its warden sees to it. A worker that starts anew knows no jobs.
+killed: its warden sees to it. A session may be closed elsewhere (by another worker, or by the server when its workflow
+was terminated): `activities.sweeping` looks for that. A worker that starts anew knows no jobs.
 """
 
 from __future__ import annotations
@@ -109,6 +110,10 @@ class Jobs:
             told = "no job of this session that this worker knows; a job ends when its worker is restarted"
             raise ToolError("JOB_LOST", f"{handle} is {told}. Start it again with exec if it is still needed.")
         return found
+
+    def sessions(self) -> list[str]:
+        """Sessions whose jobs, running or ended, are kept here."""
+        return [*self._of]
 
     async def end_session(self, session_id: str) -> None:
         """Kill all of a session's jobs and forget their output. Safe to call again, and for a session without jobs."""
