@@ -76,7 +76,7 @@ class ModelCalls:
             spent = Spent(builder.usage, cost(row["model"], builder.usage))
             raise await self._failure(at, attempt, error, spent) from None
         rules = await rules_of(row, self._store)
-        judging = Judging(rules, tools, self._offers.catalog, self._masker, builder.cut)
+        judging = Judging(rules, tools, self._offers.catalog, self._masker, builder.cut, builder.deep)
         called = [block for block in blocks if block["type"] == "tool_use"]
         calls = [judging.call(block["id"], block["name"], block["input"]) for block in called]
         return await self._store.steps.record_reply(at, attempt, _reply(row["model"], builder, blocks, calls))

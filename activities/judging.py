@@ -8,12 +8,13 @@ refused with a sentence for the model.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from activities.catalog import Catalog
-from activities.reply import digest
+from activities.reply import DEEPEST, digest
 from activities.tools.spec import ToolSpec
 from session.events import ResultError
 from session.masking import Masker
@@ -24,11 +25,18 @@ from session.wire import CallRef
 from store import Store
 from store.replies import NewCall
 
+logger = logging.getLogger("perdure.tools")
+
 MAX_NAMED = 40
 _CUT = ResultError(
     code="OUTPUT_LIMIT",
     message="The call was cut off by the model's own output limit, so it was not run. Make a smaller call: write long"
     " content in several parts.",
+)
+
+_DEEP = ResultError(
+    code="INVALID_ARGUMENTS",
+    message=f"The arguments are nested more than {DEEPEST} levels deep, so the call was not run. Make them flatter.",
 )
 
 
@@ -80,6 +88,8 @@ class Judging:
     masker: Masker
     cut: Collection[str] = ()
     """Ids of the calls that the model's output limit cut off."""
+    deep: Collection[str] = ()
+    """Ids of the calls whose arguments were left out, too deep to be read."""
 
     def call(self, call_id: str, name: str, arguments: dict[str, Any]) -> NewCall:
         masked = self.masker.value(arguments)
@@ -94,13 +104,22 @@ class Judging:
         refusal = ResultError(code="REFUSED", message=verdict.why) if verdict.gate == "refuse" else None
         if call_id in self.cut:
             refusal = _CUT
+        elif call_id in self.deep:
+            refusal = _DEEP
         gate = "refuse" if refusal is not None else verdict.gate
         ref = CallRef(call_id, name, effect, digest(name, arguments), gate)
         return NewCall(ref, arguments, tool.security_level, shown, refusal)
 
     def _effect(self, tool: Tool, arguments: dict[str, Any]) -> Effect:
         spec = self.catalog.spec(tool.name)
-        return spec.effect_of(arguments) if spec is not None and spec.effect_of is not None else tool.effect
+        if spec is None or spec.effect_of is None:
+            return tool.effect
+        try:
+            found = spec.effect_of(arguments)
+        except Exception:  # arguments are unchecked here; raised, it would have the reply bought again, for ever
+            logger.exception("effect_of of the tool %s failed", tool.name)
+            return "sideEffect"
+        return found if found in get_args(Effect) else "sideEffect"
 
     def _unknown(self, name: str) -> ResultError:
         names = sorted(self.tools)

@@ -19,6 +19,10 @@ from session.usage import Usage
 
 Fragment = tuple[Literal["thinking", "text"], str]
 
+DEEPEST = 64
+"""Levels of lists and objects in a call's arguments. What walks them (masking, the store's JSON) goes down by
+recursion, and a reply that breaks it would be bought again and break it again."""
+
 
 @dataclass(slots=True)
 class _Block:
@@ -37,6 +41,8 @@ class ReplyBuilder:
     whole: bool = False
     cut: set[str] = field(default_factory=set)
     """Ids of the calls whose arguments the model's output limit cut off."""
+    deep: set[str] = field(default_factory=set)
+    """Ids of the calls whose arguments are nested deeper than `DEEPEST`; they are left out."""
     _blocks: list[_Block] = field(default_factory=list)
 
     def feed(self, event: RawMessageStreamEvent) -> Fragment | None:
@@ -104,6 +110,11 @@ class ReplyBuilder:
         text = "".join(block.pieces)
         try:
             value = json.loads(text) if text.strip() else block.start.get("input") or {}
+            if _is_deeper(value, DEEPEST):
+                raise RecursionError
+        except RecursionError:
+            self.deep.add(block.start["id"])
+            return {}
         except ValueError as error:
             if self.stop_reason == "max_tokens":  # the model ran into its output limit: a bad call, not a bad stream
                 self.cut.add(block.start["id"])
@@ -115,6 +126,17 @@ class ReplyBuilder:
         """What may be kept of a reply that was stopped: its text. Half a thought or half a call is worth nothing."""
         texts = ["".join(block.pieces) for block in self._blocks if block.start["type"] == "text"]
         return [{"type": "text", "text": text} for text in texts if text]
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects stand within each other at more than so many levels."""
+    held = [value]
+    for _ in range(levels + 1):
+        held = [one for one in held if isinstance(one, list | dict)]
+        if not held:
+            return False
+        held = [inner for one in held for inner in (one.values() if isinstance(one, dict) else one)]
+    return True
 
 
 def _encodable(text: str) -> str:

@@ -9,7 +9,7 @@ from anthropic.types import RawMessageStreamEvent
 from pydantic import TypeAdapter
 
 from activities.provider_errors import Cut
-from activities.reply import ReplyBuilder, digest, text_of, thinking_of
+from activities.reply import DEEPEST, ReplyBuilder, digest, text_of, thinking_of
 from session.usage import Usage
 
 EVENT: TypeAdapter[RawMessageStreamEvent] = TypeAdapter(RawMessageStreamEvent)
@@ -129,3 +129,15 @@ def test_digests_tell_same_from_other() -> None:
     assert digest("a", {"x": 1, "y": 2}) == digest("a", {"y": 2, "x": 1})
     assert digest("a", {"x": 1}) != digest("a", {"x": 2})
     assert digest("a", {"x": 1}) != digest("b", {"x": 1})
+
+
+@pytest.mark.parametrize(("levels", "deep"), [(DEEPEST, False), (DEEPEST + 1, True), (100_000, True)])
+def test_arguments_nested_deeper_than_can_be_walked_are_left_out_and_the_call_is_marked(
+    levels: int, deep: bool
+) -> None:
+    given = '{"a":' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
+    begun = block(0, type="tool_use", id="t1", name="exec", input={})
+    said = delta(0, type="input_json_delta", partial_json=given)
+    builder, _ = built(start(), begun, said, *ended("tool_use"))
+    (told,) = builder.blocks()
+    assert (builder.deep, told["input"] == {}) == ({"t1"} if deep else set(), deep)
