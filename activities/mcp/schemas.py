@@ -42,7 +42,8 @@ def shown(schema: Mapping[str, Any]) -> dict[str, Any]:
 def checker(schema: Mapping[str, Any]) -> Check:
     """Tells what is wrong with arguments, a clause for each fault, the field first; nothing is wrong with none.
 
-    Nothing is fetched: what a schema refers to elsewhere is left to the server to check.
+    Nothing is fetched. What cannot be checked here is left to the server: what a schema refers to elsewhere, patterns
+    in another dialect than Python's (the standard has JavaScript's), references that go round in a circle.
     """
     # The registry is empty and stays so; without one the library would fetch what `$ref` names.
     validator = _kind(schema)(schema, registry=Registry())
@@ -50,7 +51,7 @@ def checker(schema: Mapping[str, Any]) -> Check:
     def check(arguments: Mapping[str, Any]) -> list[str]:
         try:
             return [_told(fault) for fault in islice(validator.iter_errors(arguments), MOST_FAULTS)]
-        except Unresolvable:
+        except (Unresolvable, re.error, RecursionError):
             return []
 
     return check

@@ -167,3 +167,9 @@ async def test_arguments_that_are_no_text_are_refused_like_those_of_any_tool(tmp
     (spec,) = specs_of("server", 10, [tool], answers(types.CallToolResult(content=[])))
     with pytest.raises(ToolError, match="half a surrogate"):
         await call(spec, {"a": "\ud800"}, ToolContext(tmp_path))
+
+
+@pytest.mark.parametrize("rule", [{"type": "string", "pattern": r"^\p{L}+$"}, {"$ref": "#/$defs/round"}])
+def test_what_cannot_be_checked_here_is_left_to_the_server(rule: dict[str, Any]) -> None:
+    schema = {"type": "object", "properties": {"name": rule}, "$defs": {"round": {"$ref": "#/$defs/round"}}}
+    assert checker(schema)({"name": "Anna"}) == []
