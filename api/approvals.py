@@ -8,6 +8,7 @@ answered like the first time.
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -20,6 +21,7 @@ from api.description import ERRORS
 from api.parts import Parts, PartsOf
 from api.problems import Problem, invalid
 from api.shapes import ApprovalAnswer, ApprovalList, ApproveBody, DecisionBody
+from session.patterns import permits
 from session.resources import Approval
 from session.vocabulary import ApprovalStatus
 from session.wire import Decision
@@ -73,23 +75,29 @@ async def approve(body: ApproveBody, parts: PartsOf, caller: Caller) -> Approval
 
 
 async def _decided(parts: Parts, approval: Approval, body: DecisionBody, caller: str) -> Approval:
-    _check(approval, body)
+    await _check(parts, approval, body)
     offer = Offer(body.decision, caller, body.reason, body.arguments)
     try:
         decision_id = await parts.store.approvals.offer(approval.id, offer)
     except NotPending as late:
-        return _told(late.approval, offer)
+        return await _told(parts, late.approval, offer)
     won = await parts.temporal.decide(approval.session_id, Decision(approval.id, decision_id))
     settled = await _settled(parts, approval.id)
-    return settled if won else _told(settled, offer)
+    return settled if won else await _told(parts, settled, offer)
 
 
-def _check(approval: Approval, body: DecisionBody) -> None:
-    """Raises Problem 422 for new arguments that the tool would refuse, as far as this server knows the tool."""
+async def _check(parts: Parts, approval: Approval, body: DecisionBody) -> None:
+    """Raises Problem 422 for new arguments that the session's `allowedTools` leave out, or that the tool would refuse,
+    as far as this server knows the tool."""
     if body.arguments is None:
         return
     if body.decision == "deny":
         raise invalid("arguments", "can only be sent with a decision that allows the call")
+    row = await parts.store.sessions.row(approval.session_id)
+    allowed = json.loads(row["settings"])["allowedTools"]
+    tools = await parts.store.toolsets.get(row["toolset"]) if allowed is not None and row["toolset"] else None
+    if any(tool.name == approval.name and not permits(allowed, tool, body.arguments) for tool in tools or ()):
+        raise invalid("arguments", "such a call is not among the session's allowedTools")
     spec = TOOLS.get(approval.name)
     if spec is None:
         return
@@ -109,14 +117,16 @@ async def _settled(parts: Parts, approval_id: str) -> Approval:
         await asyncio.sleep(0.02)
 
 
-def _told(approval: Approval, offer: Offer) -> Approval:
+async def _told(parts: Parts, approval: Approval, offer: Offer) -> Approval:
     """What came of it, told to somebody whose decision was not the first. Raises Problem 409 where it came to something
-    else."""
-    if approval.decision == offer.decision and approval.by == offer.by:
+    else, or to the call with other arguments."""
+    if await parts.store.approvals.came_to(approval.id, offer):
         return approval
     more: dict[str, Any] = {"approval": approval.model_dump(mode="json", by_alias=True)}
     if approval.status == "expired":
         raise Problem(409, "APPROVAL_EXPIRED", "Nobody decided in time, or the session ended: it was denied.", **more)
     if approval.status == "pending":
-        raise Problem(409, "APPROVAL_TAKEN", "Another decision was first and is being recorded.", **more)
+        raise Problem(
+            409, "APPROVAL_TAKEN", "No call waits for it any more; what came of it is being recorded.", **more
+        )
     raise Problem(409, "APPROVAL_DECIDED", f"It was {approval.status} already, by {approval.by}.", **more)

@@ -23,7 +23,7 @@ from session.events import ApprovalRequired, ApprovalResolved, ResultError
 from session.patterns import grant
 from session.resources import Approval
 from session.tooling import Tool
-from session.vocabulary import APPROVAL_SECONDS, ApprovalDecision, ApprovalStatus
+from session.vocabulary import APPROVAL_SECONDS, ApprovalDecision, ApprovalStatus, Effect
 from session.wire import CallRef, DecisionRef
 from store.audit import append, entry_of_call
 from store.cursor import newest_first, page
@@ -58,7 +58,11 @@ _CALL = (
     (tool_calls.c.step == bindparam("at_step")),
     (tool_calls.c.call_id == bindparam("call")),
 )
-_EDIT_CALL = update(tool_calls).where(*_CALL).values(arguments=bindparam("new_arguments"), shown=bindparam("new_shown"))
+_EDIT_CALL = (
+    update(tool_calls)
+    .where(*_CALL)
+    .values({column: bindparam(f"new_{column}") for column in ("arguments", "shown", "effect")})
+)
 _GRANTED = select(grants.c.pattern).where(grants.c.conversation_id == bindparam("conversation"))
 
 
@@ -78,6 +82,16 @@ class Offer:
     by: str
     reason: str | None = None
     arguments: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AsTold:
+    """What a decision brings, as it may be shown: new arguments and the reason, masked. `effect`: that of the call with
+    the new arguments, where it is known."""
+
+    shown: Mapping[str, Any] | None = None
+    reason: str | None = None
+    effect: Effect | None = None
 
 
 def approval_of(row: Mapping[str, Any]) -> Approval:
@@ -149,11 +163,11 @@ class Approvals:
             raise NotFound(f"no approval {approval_id}") from None
         return decision_id
 
-    async def settle(self, ref: DecisionRef, tools: Mapping[str, Tool], shown: Mapping[str, Any] | None) -> bool:
+    async def settle(self, ref: DecisionRef, tools: Mapping[str, Tool], told: AsTold | None) -> bool:
         """Record the decision that won; False, and nothing is changed, where the approval is not pending any more.
 
-        `tools`: the session's, for what `allow-always` stores. `shown`: the new arguments as they may be shown, where
-        the decision brings some. Raises NotFound, SessionOver.
+        `tools`: the session's, for what `allow-always` stores. `told`: what the decision brings; None where that may be
+        told as it was sent. Raises NotFound, SessionOver.
         """
         async with self.ledgers.open(ref.session_id) as ledger:
             row = await first(ledger.connection, _APPROVAL, id=ref.approval_id)
@@ -167,11 +181,17 @@ class Approvals:
             denied = decision["decision"] == "deny"
             status: ApprovalStatus = "denied" if denied else "approved"
             if decision["arguments"] is not None and not denied:
-                await self._edit(ledger, row, decision["arguments"], shown)
-            await resolve(ledger, row, status, decision)
+                await self._edit(ledger, row, decision["arguments"], told or AsTold())
+            await resolve(ledger, row, status, {**decision, "reason": told.reason} if told else decision)
             if decision["decision"] == "allow-always" and row["name"] in tools:
                 await self._grant(ledger, row, tools[row["name"]], decision)
         return True
+
+    async def came_to(self, approval_id: str, offer: Offer) -> bool:
+        """Whether the approval came to just what this decision says. Raises NotFound."""
+        row = await self._row(approval_id)
+        edited = None if row["arguments"] is None else json.loads(row["arguments"])
+        return (row["decision"], row["by"], edited) == (offer.decision, offer.by, offer.arguments)
 
     async def decision(self, decision_id: str) -> Row | None:
         async with self.database.read() as connection:
@@ -190,9 +210,11 @@ class Approvals:
             raise NotFound(f"no approval {approval_id}")
         return row
 
-    async def _edit(self, ledger: Ledger, row: Row, arguments: str, shown: Mapping[str, Any] | None) -> None:
-        told = None if shown is None else json.dumps(shown, ensure_ascii=False)
-        values = {**_names(row), "new_arguments": arguments, "new_shown": told}
+    async def _edit(self, ledger: Ledger, row: Row, arguments: str, told: AsTold) -> None:
+        call = await first(ledger.connection, select(tool_calls.c.effect).where(*_CALL), **_names(row))
+        shown = None if told.shown is None else json.dumps(told.shown, ensure_ascii=False)
+        effect = told.effect or (call["effect"] if call else None)
+        values = {**_names(row), "new_arguments": arguments, "new_shown": shown, "new_effect": effect}
         await ledger.connection.execute(_EDIT_CALL, values)
 
     async def _grant(self, ledger: Ledger, row: Row, tool: Tool, decision: Row) -> None:

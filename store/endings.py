@@ -118,7 +118,7 @@ async def _done(ledger: Ledger) -> Done:
 def _completion(calls: Sequence[Row]) -> dict[str, Any]:
     for row in reversed(calls):
         if row["name"] == COMPLETE_TASK and row["status"] == "success":
-            return dict(json.loads(row["arguments"]))
+            return dict(json.loads(row["shown"] or row["arguments"]))
     return {}
 
 

@@ -122,6 +122,48 @@ async def test_edited_arguments_are_what_runs_and_the_model_is_told(http: httpx.
     assert [(entry["kind"], entry["arguments"]) for entry in audit[:2]] == [("approval", edited), ("call", edited)]
 
 
+async def test_the_same_decision_with_other_arguments_is_told_that_it_was_not_the_first(
+    http: httpx.AsyncClient,
+) -> None:
+    running = await start(http, script(calls(WRITE), says("Done.")), securityMode="ask")
+    (approval,) = await asked(http, running["id"])
+    edited = {"path": "a.txt", "content": "from the first"}
+    first = await decide(http, approval, "allow-once", arguments=edited)
+    again = await decide(http, approval, "allow-once", arguments=edited)
+    assert (again.status_code, again.json()) == (200, first.json())
+    other = {"path": "a.txt", "content": "from the second"}
+    problem(await decide(http, approval, "allow-once", arguments=other), 409, "APPROVAL_DECIDED")
+    problem(await decide(http, approval, "allow-once"), 409, "APPROVAL_DECIDED")
+    await follow(http, running["id"])
+
+
+async def test_edited_arguments_stay_within_what_the_session_may_call(http: httpx.AsyncClient) -> None:
+    echo = ("exec", {"command": "echo one"})
+    running = await start(http, script(calls(echo), says("Done.")), securityMode="ask", allowedTools=["exec(echo *)"])
+    (approval,) = await asked(http, running["id"])
+    refused = await decide(http, approval, "allow-once", arguments={"command": "echo two; id"})
+    assert "allowedTools" in names_field(refused, "arguments")["error"]
+    answer = await decide(http, approval, "allow-once", arguments={"command": "echo two"})
+    assert answer.status_code == 200, answer.text
+    (result,) = only(await follow(http, running["id"]), "tool:result")
+    assert "two" in result["result"]["content"]
+
+
+async def test_a_secret_in_a_decision_or_in_the_last_call_is_told_to_nobody(http: httpx.AsyncClient) -> None:
+    token = "ghp_" + "aB3dE5gH7j" * 3 + "abcdef"
+    running = await start(http, script(calls(WRITE), says("Done.")), securityMode="ask")
+    (approval,) = await asked(http, running["id"])
+    edited = {"path": "a.txt", "content": token}
+    await decide(http, approval, "allow-once", arguments=edited, reason=f"it is {token}")
+    events = await follow(http, running["id"])
+    audit = (await http.get(f"/api/sessions/{running['id']}/audit")).text
+    listed = (await http.get("/api/approvals", params={"sessionId": running["id"]})).text
+    assert "it is [secret:github]" in audit
+    assert token not in audit + listed + str([event.data for event in events])
+    told = the(await play(http, script(completes(f"The token is {token}."))), "summary")
+    assert told["summary"] == "The token is [secret:github]."
+
+
 async def test_what_is_allowed_always_is_not_asked_again_in_that_conversation(http: httpx.AsyncClient) -> None:
     log = ("exec", {"command": "echo one"})
     again = ("exec", {"command": "echo two"})

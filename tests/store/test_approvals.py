@@ -9,7 +9,7 @@ from session.resources import Approval, Session
 from session.vocabulary import ApprovalDecision
 from session.wire import DecisionRef, Ending, StepRef
 from store import Store
-from store.approvals import NotPending, Offer
+from store.approvals import AsTold, NotPending, Offer
 from store.ledger import NotFound
 from tests.store.acting import EXEC, OK, Clock, asking, new_session, reply, step, story, tool
 
@@ -90,6 +90,20 @@ async def test_edited_arguments_replace_the_models_and_are_said(store: Store) ->
     claim = await store.calls.start(tool(at, "t1", "ask"), 1)
     assert claim.edited
     assert claim.arguments == {"command": "git push --dry-run"}
+
+
+async def test_edited_arguments_bring_their_own_effect_and_run_once(store: Store) -> None:
+    session = await new_session(store)
+    at = step(session)
+    await store.steps.begin(at, 1)
+    told = await store.steps.record_reply(at, 1, reply("", asking("t1", "readOnly", command="GET")))
+    approval = await store.approvals.get(told.calls[0].approval_id)
+    decided = await store.approvals.offer(approval.id, Offer("allow-once", "ann", arguments={"command": "POST"}))
+    effect = AsTold({"command": "POST"}, effect="sideEffect")
+    assert await store.approvals.settle(DecisionRef(session.id, approval.id, decided), TOOLS, effect)
+    assert (await store.calls.start(tool(at, "t1", "ask"), 1)).fate is None
+    again = await store.calls.start(tool(at, "t1", "ask"), 2)
+    assert again.fate is not None and again.fate.status == "error", "its fate is unknown: it is not sent twice"
 
 
 async def test_allowing_always_is_remembered_by_the_conversation_alone(store: Store) -> None:
