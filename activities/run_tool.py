@@ -64,7 +64,7 @@ class ToolCalls:
             result = _failed(*_STOPPED[stop.cause])
         duration_ms = round((time.monotonic() - began) * 1000)
         try:
-            pieces = whole.pieces() if whole is not None else ()
+            pieces = whole.pieces() if whole is not None else None
             fate = await self._store.calls.record(at, attempt, _edited(claim, result), duration_ms, pieces)
         finally:
             if whole is not None:

@@ -124,7 +124,7 @@ class Calls:
         return Claim(row, row, _fate(row) if row["result"] is not None else None)
 
     async def record(
-        self, at: ToolRef, attempt: int, result: Result, duration_ms: int, whole: Iterable[str] = ()
+        self, at: ToolRef, attempt: int, result: Result, duration_ms: int, whole: Iterable[str] | None = None
     ) -> ToolFate:
         """Store the result with its fact, and `step:complete` when it was the last one. The first result wins.
 
@@ -140,7 +140,8 @@ class Calls:
             mine = (call["epoch_ms"], call["attempt"]) == (at.at.epoch_ms, attempt)
             if call["effect"] != "readOnly" and not mine:
                 raise Fenced(f"call {at.call_id} was started by a newer attempt")
-            await keep_output(ledger.connection, ledger.id, at.call_id, whole)
+            if whole is not None:
+                await keep_output(ledger.connection, ledger.id, at.call_id, whole)
             return await _record(ledger, at, {**call, "attempt": attempt}, result, duration_ms)
 
 

@@ -18,6 +18,7 @@ PIECE = 65_536
 """Characters in a row: small enough to page through, large enough for few rows."""
 
 _MINE = (outputs.c.session_id == bindparam("session"), outputs.c.call_id == bindparam("call"))
+_FORGET_OUTPUT = delete(outputs).where(*_MINE)
 _SIZE = select(func.max(outputs.c.start + func.length(outputs.c.text)).label("size")).where(*_MINE)
 _PIECES = (
     select(outputs.c.start, outputs.c.text)
@@ -30,8 +31,10 @@ _FORGET_NOTE = delete(notes).where(*_THIS_NOTE)
 
 
 async def keep_output(connection: AsyncConnection, session_id: str, call_id: str, pieces: Iterable[str]) -> None:
-    """Write all of a long result inside the caller's transaction."""
+    """Write all of a long result inside the caller's transaction. Where a provider names two calls of a session alike,
+    the handle stands for the later one."""
     start = 0
+    await connection.execute(_FORGET_OUTPUT, {"session": session_id, "call": call_id})
     for piece in _sized(pieces):
         row = {"session_id": session_id, "call_id": call_id, "start": start, "text": piece}
         await connection.execute(insert(outputs), row)

@@ -149,3 +149,13 @@ async def test_a_call_that_nobody_made_is_not_found(store: Store) -> None:
         ):
             with pytest.raises(NotFound):
                 await asked
+
+
+async def test_where_a_provider_names_calls_of_two_steps_alike_the_handle_stands_for_the_later(store: Store) -> None:
+    session = await new_session(store)
+    for number, text in ((1, "first " * 20_000), (2, "second")):
+        at = step(session, number)
+        await store.steps.begin(at, 1)
+        await store.steps.record_reply(at, 1, reply("", new_call("call_0")))
+        await store.calls.record(tool(at, "call_0"), 1, OK, 5, [text])
+        assert await store.shelves.output(session.id, "call_0", 0, 10) == (text[:10], len(text))
