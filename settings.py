@@ -209,6 +209,11 @@ class Settings(BaseSettings):
             super().__init__(**{name: value for name, value in flags.items() if value is not None})
         except ValidationError as error:
             raise SettingsError(_sentence(error)) from None
+        if self.data_dir.is_relative_to(self.workspace_root):
+            raise SettingsError(
+                f"PERDURE_WORKSPACE cannot be used: sessions' tools would reach the data dir, {self.data_dir}, in it; "
+                "choose another folder for one of the two."
+            )
 
     @property
     def tool_policy(self) -> ToolPolicy:
@@ -233,7 +238,8 @@ class Settings(BaseSettings):
         """What is the worker's own: kept from commands."""
         hidden = [str(self.data_dir), str(self.workspace_root)]
         scheme, _, path = self.database_url.partition(":///")
-        return hidden + ([f"/{path.partition('?')[0].lstrip('/')}"] if scheme == "sqlite" else [])
+        file = f"/{path.partition('?')[0].lstrip('/')}"
+        return hidden + [file + end for end in ("", "-wal", "-shm", "-journal") if scheme == "sqlite"]
 
     @property
     def sqlalchemy_url(self) -> str:

@@ -242,3 +242,10 @@ def test_mcp_servers_that_cannot_be_used_are_refused_naming_the_field_and_no_val
 def test_an_mcp_server_that_is_disabled_is_as_good_as_unnamed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERDURE_MCP_SERVERS", '{"mcpServers": {"a": {"command": "x", "disabled": true}}}')
     assert Settings().mcp_servers == {}
+
+
+def test_a_workspace_root_that_holds_the_data_dir_is_refused(tmp_path: Path) -> None:
+    for inside in (tmp_path, tmp_path / "data"):
+        with pytest.raises(SettingsError, match="PERDURE_WORKSPACE"):
+            Settings(data_dir=inside, workspace_root=tmp_path)
+    assert Settings(data_dir=tmp_path / "data", workspace_root=tmp_path / "work").workspace_root == tmp_path / "work"

@@ -107,8 +107,8 @@ class Jobs:
         """Raises ToolError JOB_LOST for one that this worker does not know in this session."""
         found = self._of.get(session_id, {}).get(handle)
         if found is None:
-            told = "no job of this session that this worker knows; a job ends when its worker is restarted"
-            raise ToolError("JOB_LOST", f"{handle} is {told}. Start it again with exec if it is still needed.")
+            told = "no job of this session that this worker knows: it ended with its worker, or another worker holds it"
+            raise ToolError("JOB_LOST", f"{handle} is {told}. Look for what it did before you start it again.")
         return found
 
     def sessions(self) -> list[str]:
