@@ -14,13 +14,13 @@ from session.events import Result, ResultError, ToolResulted
 from session.live import tool_scope
 from session.usage import Usage
 from session.wire import ToolFate, ToolRef
-from store.approvals import lapse, not_approved, of_call
 from store.audit import append, entry_of_call
 from store.completing import complete_step
 from store.database import Row, first
 from store.ledger import Fenced, Ledger, Ledgers, NotFound, SessionOver
 from store.schema import sessions, tool_calls, turns
 from store.shelves import keep_output
+from store.waiting import lapse, not_approved, of_call
 
 _OF_STEP = (tool_calls.c.session_id == bindparam("session"), tool_calls.c.step == bindparam("at_step"))
 _THIS = (*_OF_STEP, tool_calls.c.call_id == bindparam("call"))

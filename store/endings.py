@@ -13,12 +13,12 @@ from session.closing import Closing, Done, close
 from session.events import Result, ResultError, SessionCancelling
 from session.vocabulary import COMPLETE_TASK, StopReason
 from session.wire import Ending
-from store.approvals import lapse, not_given, pending_of
 from store.calls import OUTCOME_UNKNOWN, write_result
 from store.database import Row, every
 from store.ledger import Ledger, Ledgers
 from store.rows import tool_call_of
 from store.schema import conversations, messages, tool_calls, turns
+from store.waiting import lapse, not_given, pending_of
 
 _NOT_RUN: dict[StopReason, tuple[str, str]] = {
     "cancelled": ("CANCELLED", "The session was cancelled before this call had a result."),

@@ -19,12 +19,12 @@ from session.events import Content, StepRetry, StepStart, ThinkingStart
 from session.live import model_scope
 from session.usage import Usage
 from session.wire import CallRef, ModelReply, StepRef
-from store.approvals import asked, require
 from store.completing import complete_step
 from store.database import Row, first
 from store.ledger import Fenced, Ledger, Ledgers, SessionOver
 from store.replies import NewCall, Reply, reply_facts
 from store.schema import tool_calls, turns
+from store.waiting import asked, require
 
 _THIS_TURN = (turns.c.session_id == bindparam("session"), turns.c.step == bindparam("at_step"))
 _TURN = select(turns.c.usage, turns.c.cost, turns.c.calls, turns.c.partial).where(*_THIS_TURN)
