@@ -13,7 +13,6 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -28,13 +27,10 @@ with workflow.unsafe.imports_passed_through():
         CANCEL_SIGNAL,
         CLOSE_SESSION,
         DECIDE_UPDATE,
-        FENCED,
         NOT_WAITING,
         PROGRESS_QUERY,
-        PROVIDER_ERROR,
         RECORD_DECISION,
         RUN_TOOL,
-        SESSION_OVER,
         WORKFLOW,
         CallRef,
         CancelRequest,
@@ -49,14 +45,11 @@ with workflow.unsafe.imports_passed_through():
         ToolFate,
         ToolRef,
     )
+    from workflows.endings import SomebodyElseWentOn, ending_of, shielded
     from workflows.options import PARALLEL_TOOLS, close_options, decision_options, step_options
 
 STATUS = SearchAttributeKey.for_keyword("PerdureStatus")
 STOP_REASON = SearchAttributeKey.for_keyword("PerdureStopReason")
-
-
-class _SomebodyElseWentOn(Exception):
-    """The session is over or a newer run owns it: this run has nothing to close."""
 
 
 @dataclass
@@ -89,7 +82,7 @@ class SessionWorkflow:
     async def run(self, start: SessionInput) -> str:
         try:
             ending = await self._until_ended()
-        except _SomebodyElseWentOn:
+        except SomebodyElseWentOn:
             return "superseded"
         await self._close(ending)
         if ending.cancelled_by == "temporal":
@@ -166,7 +159,7 @@ class SessionWorkflow:
         self._stopping = True
         self._show("closing")
         steps.cancel()
-        await _shielded(steps)
+        await shielded(steps)
         return ending or self._cancelled()
 
     def _is_cancelled_now(self) -> bool:
@@ -198,7 +191,7 @@ class SessionWorkflow:
                 else:
                     await self._run_tools(move)
         except ActivityError as error:
-            return _ending_of(error)
+            return ending_of(error)
         return Ending(move.reason)
 
     async def _call_model(self, move: CallModel) -> None:
@@ -274,12 +267,12 @@ class SessionWorkflow:
         self._stopping = True
         self._show("closing")
         if not workflow.all_handlers_finished():  # a decision is being recorded: what it says comes before the end
-            await _shielded(asyncio.create_task(workflow.wait_condition(workflow.all_handlers_finished)))
+            await shielded(asyncio.create_task(workflow.wait_condition(workflow.all_handlers_finished)))
         request = CloseRequest(self._start.session_id, ending)
         closing = asyncio.create_task(
             workflow.execute_activity(CLOSE_SESSION, request, result_type=bool, **close_options())
         )
-        await _shielded(closing)
+        await shielded(closing)
         closing.result()
         if self._start.search_attributes:
             told = [STATUS.value_set(STATUS_OF[ending.reason]), STOP_REASON.value_set(ending.reason)]
@@ -294,24 +287,3 @@ class SessionWorkflow:
             f"step {self._state.step} of {self._start.max_steps} · {phase} · {spent} tokens"
             + (f" · waiting for {pending}" if pending else "")
         )
-
-
-async def _shielded(task: asyncio.Task[Any]) -> None:
-    """Wait for the task's end. Temporal's own cancel may still come while the session ends for another reason: then it
-    changes nothing, as a second cancel through us does."""
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await workflow.wait([task])
-
-
-def _ending_of(error: ActivityError) -> Ending:
-    cause = error.cause
-    if isinstance(cause, ApplicationError):
-        if cause.type in (SESSION_OVER, FENCED):
-            raise _SomebodyElseWentOn from error
-        if cause.type == PROVIDER_ERROR:
-            return Ending("providerError", retryable=bool(cause.details and cause.details[0]))
-        return Ending("internalError", f"A step failed: {cause.type}.", retryable=True)
-    if isinstance(cause, CancelledError):
-        raise asyncio.CancelledError from error
-    return Ending("internalError", "A step could not be finished: its worker was lost too often.", retryable=True)
