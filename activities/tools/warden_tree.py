@@ -113,6 +113,8 @@ def _shared_once(pid: int, resident: int) -> int:
             for line in file:
                 if line.startswith(b"Pss:"):
                     return int(line.split()[1]) * 1024
+    except (ProcessLookupError, FileNotFoundError):
+        return 0  # it has ended since it was counted, and takes nothing any more
     except OSError:
         pass
     return resident

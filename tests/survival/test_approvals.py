@@ -18,7 +18,7 @@ MARK = "once"
 CALL = {"name": "exec", "input": {"command": f"echo {MARK} >> {LINES}"}}
 ASKING: Json = {"content": task([{"text": "I write a line.", "tools": [CALL]}]), "securityMode": "ask"}
 ROUNDS = 3
-BEFORE_THE_KILL = (0.0, 0.03, 0.1)
+BEFORE_THE_KILL = {"allow-once": (0.0, 0.05), "deny": (0.02,)}
 """Seconds between sending a decision and the kill."""
 
 
@@ -88,7 +88,7 @@ async def test_a_decision_that_is_sent_while_the_worker_is_killed_is_answered_tr
     tmp_path: Path, decision: str
 ) -> None:
     async with split(tmp_path) as topology:
-        for seconds in BEFORE_THE_KILL:
+        for seconds in BEFORE_THE_KILL[decision]:
             waiting = await _waiting(topology, f"{decision}-{seconds}")
             sending = asyncio.create_task(stubborn(topology, waiting.path, {"decision": decision}, (200,)))
             await asyncio.sleep(seconds)
@@ -107,7 +107,7 @@ async def test_a_decision_that_no_worker_takes_is_503_and_what_is_sent_then_is_a
     tmp_path: Path,
 ) -> None:
     async with split(tmp_path) as topology:
-        for again in ("allow-once", "deny"):
+        for again in ("deny",):
             waiting = await _waiting(topology, f"nobody-{again}")
             topology.kill("worker")
             refused = await topology.http.post(
