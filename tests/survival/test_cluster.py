@@ -1,0 +1,34 @@
+"""The topology of many machines as processes: nothing of it is left, whatever was done to its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from tests.survival.cluster import cluster
+from tests.survival.promises import check_promises, processes_with
+from tests.survival.reader import Reader, start
+from tests.survival.scripts import busy_session
+
+
+async def test_a_session_outlives_its_store_and_nothing_of_the_topology_is_left() -> None:
+    with tempfile.TemporaryDirectory(prefix="perdure-cluster-", ignore_cleanup_errors=True) as scratch:
+        async with cluster(Path(scratch)) as parts:
+            session = await start(parts.http, parts.url_of("api"), {"content": busy_session("71")}, "one")
+            reader = Reader(parts.http, parts.url_of("api2"), session["id"])
+            reading = asyncio.create_task(reader.run())
+            async with asyncio.timeout(30):
+                while not await parts.bought(session["id"]):
+                    await asyncio.sleep(0.01)
+            parts.kill("postgres")
+            await parts.restart("postgres")
+            parts.sleep("worker2")
+            async with asyncio.timeout(90):
+                await reading
+            verdict = await check_promises(parts, reader)
+            assert not verdict.broken, verdict.broken
+            assert verdict.ended == {"endTurn": 1}
+        async with asyncio.timeout(5):
+            while processes_with(scratch):
+                await asyncio.sleep(0.05)
