@@ -13,6 +13,8 @@ from session.vocabulary import CallStatus, CancelMode, Effect, Gate, Phase, Stop
 TASK_QUEUE: Final = "perdure"
 WORKFLOW: Final = "SessionWorkflow"
 CANCEL_SIGNAL: Final = "cancel"
+ADMIT_SIGNAL: Final = "admit"
+"""Tells a workflow that was started with `waits` that it may begin its first step. Sending it again changes nothing."""
 PROGRESS_QUERY: Final = "progress"
 CALL_MODEL: Final = "call_model"
 RUN_TOOL: Final = "run_tool"
@@ -41,7 +43,10 @@ SEARCH_ATTRIBUTES: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class SessionInput:
-    """Start of a session's workflow. `deadline_ms` is Unix ms and absolute: queueing and retries count (CONTRACT)."""
+    """Start of a session's workflow. `deadline_ms` is Unix ms and absolute: queueing and retries count (CONTRACT).
+
+    `waits`: it may not begin yet; the `admit` signal says when.
+    """
 
     session_id: str
     deadline_ms: int
@@ -50,6 +55,7 @@ class SessionInput:
     max_budget: int | None = None
     max_cost_usd: float | None = None
     search_attributes: bool = False
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

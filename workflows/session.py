@@ -1,5 +1,6 @@
 """SessionWorkflow: one agent session from its first model call to its recorded end.
 
+    waits:   where its input says so, until the `admit` signal, with no activity and no timer but the deadline's
     steps:   while the machine says so: call the model, run the tools it asked for, apply what came of it
     ends:    the steps came to an end | the deadline's timer | the `cancel` signal | Temporal's own cancel
     closing: whatever ended it, running activities are stopped and waited for, then `close_session` records the end
@@ -23,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from session.machine import CallModel, RunTools, State, Stop, apply_reply, apply_result, next_step
     from session.vocabulary import STATUS_OF, Phase
     from session.wire import (
+        ADMIT_SIGNAL,
         CALL_MODEL,
         CANCEL_SIGNAL,
         CLOSE_SESSION,
@@ -70,6 +72,7 @@ class SessionWorkflow:
         self._start = start
         self._state = State(Budget(start.max_steps, start.max_budget, start.max_cost_usd))
         self._phase: Phase = "callingModel"
+        self._may_begin = not start.waits
         self._cancel: CancelRequest | None = None
         self._stopping = False
         self._waiting: dict[str, _Waiting] = {}
@@ -94,6 +97,11 @@ class SessionWorkflow:
         """Ask to end the session: `now` at once, `graceful` after the running step; `now` overrides `graceful`."""
         if self._cancel is None or request.mode == "now":
             self._cancel = request
+
+    @workflow.signal(name=ADMIT_SIGNAL)
+    def admit(self) -> None:
+        """It is this session's turn: its steps may begin."""
+        self._may_begin = True
 
     @workflow.update(name=DECIDE_UPDATE)
     async def decide(self, decision: Decision) -> bool:
@@ -177,7 +185,14 @@ class SessionWorkflow:
 
     # -- the steps ---------------------------------------------------------------------------------------------------
 
+    async def _wait_for_turn(self) -> None:
+        """Wait until the store admits the session, or for a cancel, `graceful` too: there is no step to finish."""
+        workflow.set_current_details("queued · waits for its turn")
+        await workflow.wait_condition(lambda: self._may_begin or self._cancel is not None)
+
     async def _steps(self) -> Ending:
+        if not self._may_begin:
+            await self._wait_for_turn()
         try:
             while not isinstance(move := next_step(self._state), Stop):
                 if (
