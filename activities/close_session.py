@@ -7,6 +7,7 @@ from temporalio import activity
 from activities.asking import Transcript
 from activities.failures import alive
 from activities.tools.jobs import Jobs
+from session.vocabulary import StopReason
 from session.wire import CLOSE_SESSION, CloseRequest
 from store import Store
 
@@ -20,10 +21,13 @@ class Closings:
         self._jobs = jobs
 
     @activity.defn(name=CLOSE_SESSION)
-    async def close_session(self, request: CloseRequest) -> bool:
-        """Close the session for the reason given; False when somebody else closed it before."""
+    async def close_session(self, request: CloseRequest) -> StopReason:
+        """Close the session for the reason given; returns the reason that counts, which is an earlier one's when the
+        session was closed before."""
         async with alive():
             await self._jobs.end_session(request.session_id)
-            closed = await self._store.endings.close(request.session_id, request.ending)
+            reason = request.ending.reason
+            if not await self._store.endings.close(request.session_id, request.ending):
+                reason = (await self._store.sessions.row(request.session_id))["stop_reason"]
         self._transcript.forget(request.session_id)
-        return closed
+        return reason

@@ -27,8 +27,9 @@ UNFORESEEN_ATTEMPTS = 5
 
 @asynccontextmanager
 async def alive() -> AsyncIterator[None]:
-    """Wraps an activity's body: heartbeats while it runs, and failures told as this file says."""
-    beating = asyncio.create_task(_beat())
+    """Wraps an activity's body: heartbeats while it runs, and failures told as this file says. A local activity needs
+    none: the workflow task that it runs in is its sign of life."""
+    beating = asyncio.create_task(_beat()) if not activity.info().is_local else None
     try:
         yield
     except ApplicationError:
@@ -51,9 +52,10 @@ async def alive() -> AsyncIterator[None]:
         kind = type(error).__name__
         raise ApplicationError(f"unforeseen: {kind}", type=kind, non_retryable=last) from None
     finally:
-        beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await beating
+        if beating is not None:
+            beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await beating
 
 
 def lost() -> ApplicationError:

@@ -97,9 +97,10 @@ class Judging:
         tool = self.tools.get(name)
         if tool is None:
             # What does not exist reads nothing and harms nothing: it only gets an error as its result.
-            ref = CallRef(call_id, name, "readOnly", digest(name, arguments), "refuse")
+            ref = CallRef(call_id, name, "readOnly", digest(name, arguments), "refuse", quick=True)
             return NewCall(ref, arguments, "safe", shown, self._unknown(name))
-        effect = self._effect(tool, arguments)
+        spec = self.catalog.spec(tool.name)
+        effect = _effect(tool, spec, arguments)
         verdict = judge(self.rules, tool, effect, arguments)
         refusal = ResultError(code="REFUSED", message=verdict.why) if verdict.gate == "refuse" else None
         if call_id in self.cut:
@@ -107,21 +108,22 @@ class Judging:
         elif call_id in self.deep:
             refusal = _DEEP
         gate = "refuse" if refusal is not None else verdict.gate
-        ref = CallRef(call_id, name, effect, digest(name, arguments), gate)
+        quick = gate == "refuse" or (spec is not None and spec.quick)
+        ref = CallRef(call_id, name, effect, digest(name, arguments), gate, quick=quick)
         return NewCall(ref, arguments, tool.security_level, shown, refusal)
-
-    def _effect(self, tool: Tool, arguments: dict[str, Any]) -> Effect:
-        spec = self.catalog.spec(tool.name)
-        if spec is None or spec.effect_of is None:
-            return tool.effect
-        try:
-            found = spec.effect_of(arguments)
-        except Exception:  # arguments are unchecked here; raised, it would have the reply bought again, for ever
-            logger.exception("effect_of of the tool %s failed", tool.name)
-            return "sideEffect"
-        return found if found in get_args(Effect) else "sideEffect"
 
     def _unknown(self, name: str) -> ResultError:
         names = sorted(self.tools)
         listed = ", ".join(names[:MAX_NAMED]) + (", …" if len(names) > MAX_NAMED else "")
         return ResultError(code="UNKNOWN_TOOL", message=f"there is no tool {name[:100]!r}; the tools are {listed}")
+
+
+def _effect(tool: Tool, spec: ToolSpec[Any] | None, arguments: dict[str, Any]) -> Effect:
+    if spec is None or spec.effect_of is None:
+        return tool.effect
+    try:
+        found = spec.effect_of(arguments)
+    except Exception:  # arguments are unchecked here; raised, it would have the reply bought again, for ever
+        logger.exception("effect_of of the tool %s failed", tool.name)
+        return "sideEffect"
+    return found if found in get_args(Effect) else "sideEffect"

@@ -72,7 +72,8 @@ class StepRef:
 class CallRef:
     """A tool call without its content. `digest` tells whether two calls have the same name and arguments.
 
-    `gate`: it runs, waits for an approval (`approval_id`, until `expires_ms`, Unix ms), or is refused.
+    `gate`: it runs, waits for an approval (`approval_id`, until `expires_ms`, Unix ms), or is refused. `quick`: it is
+    over within moments, so it need not travel.
     """
 
     id: str
@@ -82,6 +83,7 @@ class CallRef:
     gate: Gate = "run"
     approval_id: str = ""
     expires_ms: int = 0
+    quick: bool = False
 
 
 @dataclass(frozen=True, slots=True)

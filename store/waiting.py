@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -55,8 +56,7 @@ def names_of(row: Mapping[str, Any]) -> dict[str, Any]:
 def asked(ledger: Ledger, call: NewCall, approval_id: str) -> CallRef:
     """The reference of a call that waits: which approval, and until when (Unix ms)."""
     expires = min(ledger.now_ms + APPROVAL_SECONDS * 1000, ledger.row["deadline_ms"])
-    ref = call.ref
-    return CallRef(ref.id, ref.name, ref.effect, ref.digest, ref.gate, approval_id, expires)
+    return replace(call.ref, approval_id=approval_id, expires_ms=expires)
 
 
 async def require(ledger: Ledger, step: int, call: NewCall) -> None:

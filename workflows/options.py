@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from temporalio.common import RetryPolicy
-from temporalio.workflow import ActivityCancellationType, ActivityConfig
+from temporalio.workflow import ActivityCancellationType, ActivityConfig, LocalActivityConfig
+
+Left = Callable[[], timedelta]
+"""How much of the session's time is left."""
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=5)
 """A killed worker costs at most this until another attempt starts; heartbeats come every second."""
@@ -27,6 +31,10 @@ RETRY_AT_ONCE = RetryPolicy(
 """For a lost worker or a store that is away. A provider's failure brings its own delay with it."""
 
 
+LOCAL_RETRY = timedelta(seconds=1)
+"""A local activity that waits longer for its next attempt waits in Temporal, so that signals get through."""
+
+
 def step_options(left: timedelta, summary: str) -> ActivityConfig:
     """For `call_model` and `run_tool`: within the session's time, noticed quickly when lost, waited for when cancelled,
     so that what was done is recorded before the session closes."""
@@ -39,12 +47,24 @@ def step_options(left: timedelta, summary: str) -> ActivityConfig:
     )
 
 
-def close_options() -> ActivityConfig:
-    """For `close_session`: tried until it is done, or the backstop ends the workflow and the reconciler does it."""
-    return ActivityConfig(
-        start_to_close_timeout=CLOSE_TIMEOUT,
-        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+def quick_options(left: timedelta, summary: str) -> LocalActivityConfig:
+    """For a `run_tool` that is over within moments: in the worker that has the workflow task. When that worker dies,
+    its task goes to another one after `TASK_TIMEOUT` at the latest."""
+    return LocalActivityConfig(
+        schedule_to_close_timeout=left + AFTER_DEADLINE,
         retry_policy=RETRY_AT_ONCE,
+        local_retry_threshold=LOCAL_RETRY,
+        cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=summary,
+    )
+
+
+def close_options() -> LocalActivityConfig:
+    """For `close_session`: tried until it is done, or the backstop ends the workflow and the reconciler does it."""
+    return LocalActivityConfig(
+        start_to_close_timeout=CLOSE_TIMEOUT,
+        retry_policy=RETRY_AT_ONCE,
+        local_retry_threshold=LOCAL_RETRY,
         summary="close",
     )
 

@@ -22,7 +22,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 with workflow.unsafe.imports_passed_through():
     from session.budget import Budget
     from session.machine import CallModel, RunTools, State, Stop, apply_reply, apply_result, next_step
-    from session.vocabulary import STATUS_OF, Phase
+    from session.vocabulary import STATUS_OF, Phase, StopReason
     from session.wire import (
         ADMIT_SIGNAL,
         CALL_MODEL,
@@ -32,7 +32,6 @@ with workflow.unsafe.imports_passed_through():
         NOT_WAITING,
         PROGRESS_QUERY,
         RECORD_DECISION,
-        RUN_TOOL,
         WORKFLOW,
         CallRef,
         CancelRequest,
@@ -45,10 +44,10 @@ with workflow.unsafe.imports_passed_through():
         SessionInput,
         StepRef,
         ToolFate,
-        ToolRef,
     )
     from workflows.endings import SomebodyElseWentOn, ending_of, shielded
     from workflows.options import PARALLEL_TOOLS, close_options, decision_options, step_options
+    from workflows.placing import run_call
 
 STATUS = SearchAttributeKey.for_keyword("PerdureStatus")
 STOP_REASON = SearchAttributeKey.for_keyword("PerdureStopReason")
@@ -87,10 +86,10 @@ class SessionWorkflow:
             ending = await self._until_ended()
         except SomebodyElseWentOn:
             return "superseded"
-        await self._close(ending)
-        if ending.cancelled_by == "temporal":
+        reason = await self._close(ending)
+        if reason == "cancelled" and ending.cancelled_by == "temporal":
             raise CancelledError("cancelled in Temporal")
-        return ending.reason
+        return reason
 
     @workflow.signal(name=CANCEL_SIGNAL)
     def cancel(self, request: CancelRequest) -> None:
@@ -236,12 +235,7 @@ class SessionWorkflow:
         async with self._slots:
             self._count(+1)
             try:
-                fate: ToolFate = await workflow.execute_activity(
-                    RUN_TOOL,
-                    args=[ToolRef(self._at(step), call.id, call.gate), call.effect],
-                    result_type=ToolFate,
-                    **step_options(self._left(), call.name),
-                )
+                fate = await run_call(self._at(step), call, self._left)
             finally:
                 self._count(-1)
         self._state = apply_result(self._state, fate)
@@ -278,20 +272,23 @@ class SessionWorkflow:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    async def _close(self, ending: Ending) -> None:
+    async def _close(self, ending: Ending) -> StopReason:
+        """Record the end; the reason that counts. It is another one where somebody closed the session before, also this
+        workflow itself: Temporal takes no ending while it holds news, and asks for the task again."""
         self._stopping = True
         self._show("closing")
         if not workflow.all_handlers_finished():  # a decision is being recorded: what it says comes before the end
             await shielded(asyncio.create_task(workflow.wait_condition(workflow.all_handlers_finished)))
         request = CloseRequest(self._start.session_id, ending)
         closing = asyncio.create_task(
-            workflow.execute_activity(CLOSE_SESSION, request, result_type=bool, **close_options())
+            workflow.execute_local_activity(CLOSE_SESSION, request, result_type=str, **close_options())
         )
         await shielded(closing)
-        closing.result()
+        reason: StopReason = closing.result()
         if self._start.search_attributes:
-            told = [STATUS.value_set(STATUS_OF[ending.reason]), STOP_REASON.value_set(ending.reason)]
+            told = [STATUS.value_set(STATUS_OF[reason]), STOP_REASON.value_set(reason)]
             workflow.upsert_search_attributes(told)
+        return reason
 
     def _show(self, phase: Phase) -> None:
         """Tell the people in Temporal's UI where the session stands."""

@@ -35,4 +35,5 @@ TOOL = ToolSpec(
     timeout=5,
     output_cap=20_000,
     run=run,
+    quick=True,
 )

@@ -30,5 +30,6 @@ TOOL = ToolSpec(
     timeout=30,
     output_cap=50_000,
     run=run,
+    quick=True,
     subject="path",
 )

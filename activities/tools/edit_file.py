@@ -134,5 +134,6 @@ TOOL = ToolSpec(
     timeout=30,
     output_cap=12_000,
     run=run,
+    quick=True,
     subject="path",
 )

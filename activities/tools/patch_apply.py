@@ -145,4 +145,5 @@ TOOL = ToolSpec(
     timeout=60,
     output_cap=20_000,
     run=run,
+    quick=True,
 )

@@ -158,5 +158,6 @@ TOOL = ToolSpec(
     timeout=30,
     output_cap=SHOWN + 1_000,
     run=run,
+    quick=True,
     subject="path",
 )

@@ -107,4 +107,5 @@ TOOL = ToolSpec(
     timeout=30,
     output_cap=MOST_SHOWN + 1_000,
     run=run,
+    quick=True,
 )

@@ -112,7 +112,8 @@ class ToolSpec(Generic[ArgsT]):
     """A tool as model, API and workflow see it. `timeout` is in seconds, `output_cap` in characters.
 
     `subject` names the argument that patterns such as `exec(git *)` are held against. `runs_commands`: it
-    starts programs, so where a session is confined to the sandbox, it runs there. `effect_of` tells the effect where it
+    starts programs, so where a session is confined to the sandbox, it runs there. `quick`: it is over within moments
+    (a bounded piece of the workspace or of the store; no program, no network). `effect_of` tells the effect where it
     depends on the (unchecked) arguments.
     """
 
@@ -126,6 +127,7 @@ class ToolSpec(Generic[ArgsT]):
     run: Callable[[ArgsT, ToolContext], Awaitable[ToolOutput]]
     subject: str | None = None
     runs_commands: bool = False
+    quick: bool = False
     effect_of: Callable[[Mapping[str, Any]], Effect] | None = None
     schema: Mapping[str, Any] | None = None
     """The JSON schema of the arguments where `arguments` does not tell it; then `run` checks them itself."""

@@ -21,4 +21,5 @@ TOOL = ToolSpec(
     timeout=15,
     output_cap=120_000,
     run=run,
+    quick=True,
 )

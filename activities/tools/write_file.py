@@ -43,5 +43,6 @@ TOOL = ToolSpec(
     timeout=30,
     output_cap=2_000,
     run=run,
+    quick=True,
     subject="path",
 )

@@ -15,7 +15,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
 from session.usage import Usage
-from session.vocabulary import Effect
+from session.vocabulary import Effect, StopReason
 from session.wire import (
     CALL_MODEL,
     CLOSE_SESSION,
@@ -79,11 +79,13 @@ class Played:
         return True
 
     @activity.defn(name=CLOSE_SESSION)
-    async def close_session(self, request: CloseRequest) -> bool:
+    async def close_session(self, request: CloseRequest) -> StopReason:
+        """As in the store, the first ending counts."""
         if self.on_close is not None:
             await self.on_close(request)
-        self.endings.append(request.ending)
-        return True
+        if not self.endings:
+            self.endings.append(request.ending)
+        return self.endings[0].reason
 
 
 async def hang(at: StepRef) -> ModelReply:
