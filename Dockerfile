@@ -3,7 +3,7 @@ FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/perdure
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE settings.py worker.py ./
+COPY pyproject.toml constraints.txt README.md LICENSE settings.py settings_forms.py worker.py ./
 COPY activities activities
 COPY api api
 COPY cli cli

@@ -7,19 +7,18 @@ never repeats a secret. Temporal's own variables are read by its SDK (`temporali
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 
-from session.mcp import HttpServer, McpConfigError, StdioServer, confidential, parse_servers
+import settings_forms as forms
+from session.mcp import HttpServer, StdioServer, confidential
 from session.policy import (
     CommandPolicy,
     Limits,
@@ -29,26 +28,14 @@ from session.policy import (
     ToolPolicy,
     WebPolicy,
 )
+from settings_forms import ApiKey, SettingsError
+
+__all__ = ["DEFAULT_MODEL", "ApiKey", "Settings", "SettingsError", "TemporalTarget", "temporal_target"]
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 DEFAULT_NAMESPACE = "default"
-_KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_KEY_SECRET = re.compile(r"[!-~]+")
 MCP_SECRET_LENGTH = 8
 """From this length on, a value of an MCP server's `env` or `headers` is masked wherever it appears."""
-_BUS_SCHEMES = ("redis", "rediss", "valkey")
-
-
-class SettingsError(Exception):
-    """A setting cannot be used; the message names it and says what to change."""
-
-
-class ApiKey(BaseModel):
-    """A key that opens the API, and the name its bearer goes by in the audit."""
-
-    model_config = ConfigDict(frozen=True)
-    name: str
-    secret: SecretStr
 
 
 @dataclass(frozen=True)
@@ -77,81 +64,8 @@ def temporal_target() -> TemporalTarget | None:
     return TemporalTarget(address, namespace, config)
 
 
-def _api_keys(given: object) -> object:
-    """`name:key` or bare `key`, comma separated. A bare key is named after its hash, so that the audit can tell it."""
-    if not isinstance(given, str):
-        return given
-    keys = [_api_key(part.strip()) for part in given.split(",") if part.strip()]
-    for what, values in (("name", [key.name for key in keys]), ("key", [_plain(key.secret) for key in keys])):
-        if len(set(values)) < len(values):
-            raise SettingsError(f"PERDURE_API_KEYS has the same {what} twice: give every bearer a {what} of their own.")
-    return tuple(keys)
-
-
-def _api_key(part: str) -> ApiKey:
-    name, colon, secret = part.partition(":")
-    if not colon:
-        name, secret = f"key-{hashlib.sha256(part.encode()).hexdigest()[:8]}", part
-    if not _KEY_NAME.fullmatch(name) or not _KEY_SECRET.fullmatch(secret):
-        raise SettingsError(
-            "PERDURE_API_KEYS has an entry that is no key: write 'name:key' or 'key', separated by commas, "
-            "names of letters, digits, '.', '_' and '-', keys without blanks."
-        )
-    return ApiKey(name=name, secret=SecretStr(secret))
-
-
-def _database_url(url: str) -> str:
-    scheme, _, path = url.partition("://")
-    if scheme == "sqlite" and path.startswith("/") and path[1:] not in ("", ":memory:"):
-        return url
-    if scheme in ("postgresql", "postgres") and path:
-        return url
-    raise SettingsError(
-        "PERDURE_DATABASE_URL cannot be used: write sqlite:///path/to/file.db or "
-        "postgresql://user:password@host/database (the driver is Perdure's choice)."
-    )
-
-
-def _bus_url(url: str | None) -> str | None:
-    if url is not None and urlsplit(url).scheme not in _BUS_SCHEMES:
-        raise SettingsError("PERDURE_BUS_URL cannot be used: write redis://host:6379/0, or leave it unset.")
-    return url
-
-
-def _http_url(url: str | None) -> str | None:
-    if url is not None and not re.match(r"https?://[^/\s]+", url):
-        raise ValueError("write a full address such as https://host/path")
-    return url
-
-
-def _words(given: object) -> object:
-    """A list of words, comma separated."""
-    return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
-
-
 def _mcp_servers(given: object) -> object:
-    """JSON, or the path of a file that holds it. The `${NAME}` in it are variables of this process."""
-    if not isinstance(given, str):
-        return given
-    try:
-        text = given if given.lstrip().startswith("{") else Path(given).expanduser().read_text()
-        return parse_servers(text, os.environ)
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            "PERDURE_MCP_SERVERS cannot be read: name a file of JSON, or write the JSON itself "
-            f"({getattr(error, 'strerror', None) or type(error).__name__})."
-        ) from None
-    except McpConfigError as error:
-        raise SettingsError(f"PERDURE_MCP_SERVERS cannot be used: {error}.") from None
-
-
-def _folder(path: Path) -> Path:
-    """Absolute, since a relative one would mean another folder to every process."""
-    return Path(os.path.abspath(path.expanduser()))
-
-
-def _plain(secret: SecretStr | None) -> str:
-    return secret.get_secret_value() if secret else ""
+    return forms.mcp_servers(given, os.environ)
 
 
 class Settings(BaseSettings):
@@ -165,27 +79,27 @@ class Settings(BaseSettings):
     )
 
     anthropic_api_key: SecretStr | None = Field(None, validation_alias="ANTHROPIC_API_KEY")
-    anthropic_base_url: Annotated[str | None, AfterValidator(_http_url)] = Field(
+    anthropic_base_url: Annotated[str | None, AfterValidator(forms.http_url)] = Field(
         None, validation_alias="ANTHROPIC_BASE_URL"
     )
     model: str = Field(DEFAULT_MODEL, validation_alias="PERDURE_MODEL", min_length=1)
-    data_dir: Annotated[Path, AfterValidator(_folder)] = Field(
+    data_dir: Annotated[Path, AfterValidator(forms.folder)] = Field(
         default_factory=lambda: Path.home() / ".perdure", validation_alias="PERDURE_DATA_DIR"
     )
     host: str = Field("127.0.0.1", validation_alias="PERDURE_HOST", min_length=1)
     port: int = Field(3000, validation_alias="PERDURE_PORT", ge=0, le=65535)
-    database_url: Annotated[str, AfterValidator(_database_url)] = Field(
+    database_url: Annotated[str, AfterValidator(forms.database_url)] = Field(
         default_factory=lambda given: f"sqlite:///{given['data_dir'] / 'perdure.db'}",
         validation_alias="PERDURE_DATABASE_URL",
         repr=False,
     )
-    bus_url: Annotated[str | None, AfterValidator(_bus_url)] = Field(
+    bus_url: Annotated[str | None, AfterValidator(forms.bus_url)] = Field(
         None, validation_alias="PERDURE_BUS_URL", repr=False
     )
-    workspace_root: Annotated[Path, AfterValidator(_folder)] = Field(
+    workspace_root: Annotated[Path, AfterValidator(forms.folder)] = Field(
         default_factory=lambda given: given["data_dir"] / "workspaces", validation_alias="PERDURE_WORKSPACE"
     )
-    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_api_keys)] = Field(
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(forms.api_keys)] = Field(
         (), validation_alias="PERDURE_API_KEYS"
     )
     exec_sandbox: SandboxMode = Field("auto", validation_alias="PERDURE_EXEC_SANDBOX")
@@ -193,12 +107,14 @@ class Settings(BaseSettings):
     exec_memory_mb: int = Field(2048, validation_alias="PERDURE_EXEC_MEMORY_MB", ge=64)
     exec_processes: int = Field(256, validation_alias="PERDURE_EXEC_PROCESSES", ge=8)
     exec_file_mb: int = Field(1024, validation_alias="PERDURE_EXEC_FILE_MB", ge=1)
-    web_allow: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+    web_allow: Annotated[tuple[str, ...], NoDecode, BeforeValidator(forms.words)] = Field(
         (), validation_alias="PERDURE_WEB_ALLOW"
     )
     search_provider: SearchProvider | None = Field(None, validation_alias="PERDURE_SEARCH_PROVIDER")
     search_key: SecretStr | None = Field(None, validation_alias="PERDURE_SEARCH_KEY")
-    search_url: Annotated[str | None, AfterValidator(_http_url)] = Field(None, validation_alias="PERDURE_SEARCH_URL")
+    search_url: Annotated[str | None, AfterValidator(forms.http_url)] = Field(
+        None, validation_alias="PERDURE_SEARCH_URL"
+    )
     mcp_servers: Annotated[dict[str, StdioServer | HttpServer], NoDecode, BeforeValidator(_mcp_servers)] = Field(
         default_factory=dict, validation_alias="PERDURE_MCP_SERVERS"
     )
@@ -208,7 +124,7 @@ class Settings(BaseSettings):
         try:
             super().__init__(**{name: value for name, value in flags.items() if value is not None})
         except ValidationError as error:
-            raise SettingsError(_sentence(error)) from None
+            raise SettingsError(forms.sentence(error)) from None
         if self.data_dir.is_relative_to(self.workspace_root):
             raise SettingsError(
                 f"PERDURE_WORKSPACE cannot be used: sessions' tools would reach the data dir, {self.data_dir}, in it; "
@@ -227,7 +143,7 @@ class Settings(BaseSettings):
                 raise SettingsError("PERDURE_SEARCH_PROVIDER is searxng: name your instance in PERDURE_SEARCH_URL.")
             if self.search_provider != "searxng" and not self.search_key:
                 raise SettingsError(f"PERDURE_SEARCH_PROVIDER is {self.search_provider}: set PERDURE_SEARCH_KEY.")
-            search = SearchPolicy(self.search_provider, _plain(self.search_key), self.search_url or "")
+            search = SearchPolicy(self.search_provider, forms.plain(self.search_key), self.search_url or "")
         return ToolPolicy(
             commands=CommandPolicy(self.exec_sandbox, self.exec_network, limits, hidden=tuple(self._hidden())),
             web=WebPolicy(self.web_allow),
@@ -262,9 +178,9 @@ class Settings(BaseSettings):
         """Every secret in plain text, for masking what is shown; longest first, so that no part of one is left."""
         target = self.temporal.connect_config if self.temporal else ClientConnectConfig()
         found = [
-            _plain(self.anthropic_api_key),
-            _plain(self.search_key),
-            *(_plain(key.secret) for key in self.api_keys),
+            forms.plain(self.anthropic_api_key),
+            forms.plain(self.search_key),
+            *(forms.plain(key.secret) for key in self.api_keys),
         ]
         found.append(str(target.get("api_key") or ""))
         # Short values and paths of what exists are everyday words of results; masking them would spoil these.
@@ -274,12 +190,3 @@ class Settings(BaseSettings):
             password = (urlsplit(url).password if url else None) or ""
             found += [password, unquote(password)]
         return tuple(sorted({secret for secret in found if secret}, key=len, reverse=True))
-
-
-def _sentence(error: ValidationError) -> str:
-    """What is wrong, without the value that was given: it may be a secret in the wrong variable."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    name = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        return f"There is no setting {name!r}: remove it."
-    return f"{name} cannot be used: {first['msg'][:1].lower()}{first['msg'][1:]}."
