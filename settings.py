@@ -118,6 +118,10 @@ class Settings(BaseSettings):
     mcp_servers: Annotated[dict[str, StdioServer | HttpServer], NoDecode, BeforeValidator(_mcp_servers)] = Field(
         default_factory=dict, validation_alias="PERDURE_MCP_SERVERS"
     )
+    deployment: str = Field("perdure", validation_alias="PERDURE_DEPLOYMENT", pattern=forms.DEPLOYMENT_NAME)
+    build_id: str | None = Field(None, validation_alias="PERDURE_BUILD_ID", pattern=forms.BUILD_ID)
+    grace_seconds: float = Field(20, validation_alias="PERDURE_GRACE_SECONDS", ge=0, le=180)
+    drain_seconds: float = Field(0, validation_alias="PERDURE_DRAIN_SECONDS", ge=0, le=60)
     temporal: TemporalTarget | None = Field(default_factory=temporal_target, validation_alias="PERDURE_TEMPORAL_TARGET")
 
     def __init__(self, **flags: Any) -> None:

@@ -20,6 +20,9 @@ from session.mcp import McpConfigError, parse_servers
 _KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEY_SECRET = re.compile(r"[!-~]+")
 _BUS_SCHEMES = ("redis", "rediss", "valkey")
+DEPLOYMENT_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+BUILD_ID = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
+"""Narrower than Temporal's own rules, which keep ':' and '.' in a deployment's name for themselves."""
 
 
 class SettingsError(Exception):

@@ -9,7 +9,12 @@ from datetime import timedelta
 
 from temporalio.client import Client
 from temporalio.service import RPCError
-from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import (
+    PollerBehaviorSimpleMaximum,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+)
 
 from activities.asking import Transcript
 from activities.call_model import ModelCalls
@@ -28,11 +33,13 @@ from session.masking import Masker
 from session.wire import TASK_QUEUE
 from settings import Settings
 from store import Store, StoreUnavailable
+from workflows.deployment import Deployment, taken_up, versioned
 from workflows.registration import register_search_attributes
 from workflows.session import SessionWorkflow
 
 GRACE = timedelta(seconds=20)
-"""How long running activities may go on after SIGTERM before they are given up and retried elsewhere."""
+"""How long running activities may go on after SIGTERM before they are given up and retried elsewhere; for workers
+that are told nothing else (PERDURE_GRACE_SECONDS)."""
 
 HEARTBEAT_THROTTLE = timedelta(seconds=1)
 STICKY_TIMEOUT = timedelta(seconds=1)
@@ -48,8 +55,9 @@ def make_worker(
     task_queue: str = TASK_QUEUE,
     max_cached_workflows: int = 1000,
     grace: timedelta = GRACE,
+    version: WorkerDeploymentConfig | None = None,
 ) -> Worker:
-    """A worker for sessions. It does not poll before it is run."""
+    """A worker for sessions. It does not poll before it is run. `version`: the build whose sessions stay with it."""
     transcript = Transcript(store)
     offers = Offers(store, around.catalog)
     return Worker(
@@ -74,6 +82,7 @@ def make_worker(
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         graceful_shutdown_timeout=grace,
+        deployment_config=version,
         disable_eager_activity_execution=False,
     )
 
@@ -90,10 +99,12 @@ def surroundings(settings: Settings, sources: Sequence[ToolSource] = ()) -> Surr
 
 
 @asynccontextmanager
-async def running_worker(client: Client, store: Store, settings: Settings) -> AsyncIterator[Worker]:
+async def running_worker(
+    client: Client, store: Store, settings: Settings, *, build_id: str | None = None
+) -> AsyncIterator[Worker]:
     """A worker that polls while the context lasts; leaving it drains: no new work, running activities get their grace
     period, and what is left is retried elsewhere. The worker ends before the provider's client; the rest is the
-    caller's."""
+    caller's. `build_id`: its version, if it has one."""
     conceal()
     with suppress(RPCError):  # sessions run without them
         await register_search_attributes(client)
@@ -104,12 +115,19 @@ async def running_worker(client: Client, store: Store, settings: Settings) -> As
         around = surroundings(settings, sources)
         with suppress(StoreUnavailable):  # it is told again with the first step
             await Offers(store, around.catalog).current()
-        worker = make_worker(client, store, provider, around)
-        looks = asyncio.create_task(sweeping(around.jobs, store))
+        version = versioned(settings.deployment, build_id)
+        grace = timedelta(seconds=settings.grace_seconds)
+        worker = make_worker(client, store, provider, around, grace=grace, version=version)
+        deployment = Deployment(client, settings.deployment, TASK_QUEUE)
+        looks = {
+            asyncio.create_task(sweeping(around.jobs, store)),
+            asyncio.create_task(taken_up(deployment, build_id)),
+        }
         try:
             async with worker:
                 yield worker
         finally:
-            looks.cancel()
-            await asyncio.wait({looks})
+            for look in looks:
+                look.cancel()
+            await asyncio.wait(looks)
             await around.jobs.close()

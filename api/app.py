@@ -28,7 +28,8 @@ def create_app(settings: Settings, store: Store, client: Client, *, task_queue: 
 
     While it runs, its reconciler does. At shutdown open streams have been closed by then, so that clients reconnect.
     """
-    parts = Parts(settings, store, Temporal(client, task_queue), Feeds(store))
+    temporal = Temporal(client, task_queue, eager=settings.build_id is None)
+    parts = Parts(settings, store, temporal, Feeds(store))
     reconciler = Reconciler(parts)
     parts.feeds.overdue = reconciler.look_at
 

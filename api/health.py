@@ -23,16 +23,19 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready")
 async def ready(response: Response, parts: PartsOf) -> dict[str, Any]:
-    """Whether sessions can be started and run: 503 when the store, Temporal or every worker is away."""
+    """Whether sessions can be started and run: 503 when the store, Temporal or every worker is away, and when this
+    process was told to go."""
     store, temporal, bus, worker = await asyncio.gather(
         _store_is_up(parts), parts.temporal.is_up(), parts.store.bus.is_up(), parts.temporal.has_worker()
     )
     states = {"store": store, "temporal": temporal, "bus": bus, "worker": worker}
     needed = store and temporal and worker
-    if not needed:
+    if not needed or parts.leaving.is_set():
         response.status_code = 503
         response.headers["Retry-After"] = "2"
     status = "away" if not needed else "ready" if bus else "degraded"
+    if parts.leaving.is_set():
+        status = "leaving"
     return {"status": status, "parts": {name: {"state": "up" if up else "away"} for name, up in states.items()}}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -19,6 +20,8 @@ class Parts:
     store: Store
     temporal: Temporal
     feeds: Feeds
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when this process was told to go: it still answers, and says at /health/ready that it will not for long."""
 
 
 def _parts(request: Request) -> Parts:

@@ -8,9 +8,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
@@ -34,6 +31,7 @@ from session.wire import (
     Progress,
 )
 from store.sessions import session_input
+from workflows.deployment import pollers, takes_new_sessions
 from workflows.options import BACKSTOP
 from workflows.registration import register_search_attributes
 
@@ -82,9 +80,12 @@ async def _within(limit: timedelta) -> AsyncIterator[None]:
 class Temporal:
     """Temporal as the API needs it. Every method raises TemporalAway when it does not answer."""
 
-    def __init__(self, client: Client, task_queue: str = TASK_QUEUE) -> None:
+    def __init__(self, client: Client, task_queue: str = TASK_QUEUE, *, eager: bool = True) -> None:
+        """`eager`: a worker in this process may begin a session at once. One that has a version must not, since it
+        would take the session past the current version."""
         self.client = client
         self._task_queue = task_queue
+        self._eager = eager
         self._attributes: bool | None = None
 
     async def start(self, row: Mapping[str, Any], left_ms: int) -> None:
@@ -102,7 +103,7 @@ class Temporal:
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     search_attributes=_attributes(row) if attributes else None,
                     static_summary=f"{row['model']} · {row['effort']} · at most {row['max_steps']} steps",
-                    request_eager_start=True,
+                    request_eager_start=self._eager,
                     rpc_timeout=RPC_TIMEOUT,
                 )
         except WorkflowAlreadyStartedError:
@@ -187,17 +188,11 @@ class Temporal:
             return False
 
     async def has_worker(self) -> bool:
-        """Whether a worker polled the task queue in the last minutes."""
-        request = DescribeTaskQueueRequest(
-            namespace=self.client.namespace,
-            task_queue=TaskQueue(name=self._task_queue),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        )
+        """Whether a worker that new sessions go to polled the task queue in the last minutes."""
         try:
-            answer = await self.client.workflow_service.describe_task_queue(request, timeout=timedelta(seconds=2))
+            return takes_new_sessions(await pollers(self.client, self._task_queue))
         except _FAILED:
             return False
-        return len(answer.pollers) > 0
 
     async def has_search_attributes(self) -> bool:
         """Whether Perdure's search attributes are registered; they are added where that is allowed. Asked once."""

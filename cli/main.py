@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from cli import client, demonstration, diagnosis, logs, roles
+from cli import client, demonstration, deploys, diagnosis, logs, roles
 from cli.whereabouts import EmbeddedError
 from settings import Settings, SettingsError
 from store import StoreUnavailable
@@ -98,6 +98,26 @@ def worker(data_dir: DataDir = None) -> None:
 
 
 @app.command()
+def promote(
+    build_id: Annotated[str | None, typer.Argument(help="The version (PERDURE_BUILD_ID of its workers).")] = None,
+    unversioned: Annotated[bool, typer.Option(help="Give new sessions to workers without a version.")] = False,
+    wait: Annotated[bool, typer.Option(help="Wait until all other versions are drained.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=1)] = 900,
+    data_dir: DataDir = None,
+) -> None:
+    """Give new sessions to this version of the workers; running ones stay with theirs."""
+    if (build_id is None) != unversioned:
+        raise typer.BadParameter("name a version, or say --unversioned")
+    asyncio.run(deploys.promote(console, settings_of(data_dir=data_dir), build_id, wait, timeout))
+
+
+@app.command()
+def versions(data_dir: DataDir = None) -> None:
+    """Show the workers' versions, which of them new sessions go to, and how many sessions each still runs."""
+    asyncio.run(deploys.versions(console, settings_of(data_dir=data_dir)))
+
+
+@app.command()
 def run(
     task: Annotated[str, typer.Argument(help="What the agent should do.")],
     url: client.Url = client.DEFAULT_URL,
@@ -131,7 +151,7 @@ def main() -> NoReturn:
     logs.configure()
     try:
         app()
-    except (SettingsError, EmbeddedError, roles.StartError, client.ClientError) as error:
+    except (SettingsError, EmbeddedError, roles.StartError, client.ClientError, deploys.DeployError) as error:
         console.print(logs.masked(f"perdure: {error}"), markup=False)
     except StoreUnavailable as error:
         console.print(logs.masked(f"perdure: the store cannot be opened: {error.__cause__ or error}"), markup=False)

@@ -3,8 +3,9 @@
     serve:   embedded Temporal (unless TEMPORAL_ADDRESS is set) ─ store ─ client ─ worker ─ API
     api:     store ─ client ─ API            worker:  store ─ client ─ worker
 
-At SIGTERM or SIGINT the API closes its streams and stops, then the worker drains, then the client and the store are
-left, and the embedded Temporal stops last. A second signal ends the process at once.
+At SIGTERM or SIGINT the API says at /health/ready that it goes, answers on for PERDURE_DRAIN_SECONDS, stops listening,
+closes its streams, so that their readers move on, and finishes what it was asked; then the worker drains, then the
+client and the store are left, and the embedded Temporal stops last. A second signal ends the process at once.
 
 A role imports what it runs when it is run: an API alone is up in half the time without the provider's SDK, and how long
 a process takes to come back is how long its sessions wait.
@@ -63,7 +64,9 @@ async def whole_service(settings: Settings) -> AsyncIterator[Service]:
             embedded = await stack.enter_async_context(EmbeddedTemporal(settings.data_dir, SEARCH_ATTRIBUTES))
         store = await stack.enter_async_context(opened_store(settings))
         client = await connect(settings, embedded)
-        await stack.enter_async_context(_working(client, store, settings))
+        # With the embedded Temporal a new version takes this one's place: nobody else could go on with its sessions.
+        build_id = None if embedded else settings.build_id
+        await stack.enter_async_context(_working(client, store, settings, build_id))
         url = await stack.enter_async_context(_serving(settings, store, client, listener))
         yield Service(url, embedded.ui_url if embedded else None)
 
@@ -84,7 +87,7 @@ async def worker_alone(settings: Settings) -> AsyncIterator[None]:
     """The worker role. Raises StartError."""
     async with opened_store(settings) as store:
         client = await connect(settings, None)
-        async with _working(client, store, settings):
+        async with _working(client, store, settings, settings.build_id):
             yield
 
 
@@ -147,10 +150,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def _working(client: Client, store: Store, settings: Settings) -> AsyncIterator[None]:
+async def _working(client: Client, store: Store, settings: Settings, build_id: str | None) -> AsyncIterator[None]:
     from worker import running_worker  # noqa: PLC0415 (see the head of this file)
 
-    async with running_worker(client, store, settings):
+    async with running_worker(client, store, settings, build_id=build_id):
         yield
 
 
@@ -180,8 +183,11 @@ async def _serving(settings: Settings, store: Store, client: Client, listener: s
         host, port = listener.getsockname()[:2]
         yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:
-        app.state.parts.feeds.close()
+        app.state.parts.leaving.set()
+        if settings.drain_seconds and not serving.done():
+            await asyncio.sleep(settings.drain_seconds)
         server.should_exit = True
+        app.state.parts.feeds.close()
         await serving
 
 

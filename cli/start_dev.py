@@ -29,6 +29,10 @@ SERVER_FLAGS: Final = (
     # lifted, a step of two empty activities takes 20 ms instead of 100.
     *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"),
     *("--dynamic-config-value", "history.timerProcessorMaxPollRPS=1000"),
+    # Whether the last session of a version has ended is looked up seconds after another one became current, and not
+    # after three minutes; the first of the two covers the time until the list of workflows knows who began what.
+    *("--dynamic-config-value", "matching.wv.VersionDrainageStatusVisibilityGracePeriod=10"),
+    *("--dynamic-config-value", "matching.wv.VersionDrainageStatusRefreshInterval=2"),
     # With a write-ahead log a commit is one write, and the disk is waited for at checkpoints alone: 0.6 of the CPU.
     *("--sqlite-pragma", "journal_mode=wal"),
     *("--sqlite-pragma", "synchronous=normal"),

@@ -1,0 +1,119 @@
+"""`perdure promote` and `perdure versions`: which version of the workers new sessions go to (workflows.deployment)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+from rich.console import Console
+from rich.table import Table
+from temporalio.service import RPCError
+
+from cli import roles
+from session.wire import TASK_QUEUE
+from settings import Settings
+from workflows.deployment import Deployment, NotPromoted
+
+EVERY_SECONDS = 1.0
+T = TypeVar("T")
+NOBODY = "workers without a version"
+
+
+class DeployError(Exception):
+    """What was asked for did not come about; the message says why."""
+
+
+async def promote(console: Console, settings: Settings, build_id: str | None, wait: bool, patience: float) -> None:
+    """Wait until workers of this version poll (None: workers without one), and give new sessions to them. `wait`: also
+    until all other versions are drained, so that their workers can be stopped. `patience`: seconds for all of it.
+
+    Told again it does no harm. Raises DeployError, StartError.
+    """
+    deployment = await _deployment(settings)
+    give_up = time.monotonic() + patience
+    who = f"version {build_id}" if build_id else NOBODY
+    asked = False
+
+    async def polled() -> bool:
+        nonlocal asked
+        found = await deployment.is_polled(build_id)
+        if not found and not asked:
+            console.print(f"Waiting for {who} to poll ...")
+            asked = True
+        return found
+
+    await _until(polled, give_up, f"{who}: nobody polls.")
+    before = (await _asked(deployment.routing)).current
+    await _until(lambda: _promoted(deployment, build_id), give_up, f"{who}: Temporal does not take it.")
+    if before == build_id:
+        console.print(f"New sessions go to {who} already.")
+    else:
+        console.print(f"New sessions go to {who}; before, they went to {before or NOBODY}.")
+    if wait:
+        await _drained(console, deployment, build_id, give_up)
+
+
+async def versions(console: Console, settings: Settings) -> None:
+    """Print the deployment's versions. Raises DeployError, StartError."""
+    deployment = await _deployment(settings)
+    routing = await _asked(deployment.routing)
+    if not routing.versions:
+        console.print(f"No worker has joined the deployment {settings.deployment}: sessions go to {NOBODY}.")
+        return
+    table = Table("version", "state", "sessions running", box=None)
+    for one in routing.versions:
+        count = await _asked(partial(deployment.sessions_of, one.build_id))
+        table.add_row(one.build_id, one.standing, str(count))
+    console.print(table)
+    if routing.current is None:
+        console.print(f"New sessions go to {NOBODY}.")
+
+
+async def _deployment(settings: Settings) -> Deployment:
+    return Deployment(await roles.connect(settings, None), settings.deployment, TASK_QUEUE)
+
+
+async def _promoted(deployment: Deployment, build_id: str | None) -> bool:
+    """Temporal learns of a version, and of each of its task queues, a moment after its workers began to poll."""
+    try:
+        await deployment.promote(build_id)
+    except NotPromoted:
+        return False
+    return True
+
+
+async def _drained(console: Console, deployment: Deployment, build_id: str | None, give_up: float) -> None:
+    told: dict[str, int] = {}
+
+    async def drained() -> bool:
+        left = False
+        for version in (await deployment.routing()).versions:
+            if version.build_id == build_id or version.standing not in ("draining", "drained"):
+                continue
+            count = await deployment.sessions_of(version.build_id) if version.standing == "draining" else -1
+            left = left or version.standing == "draining"
+            if told.get(version.build_id) != count:
+                state = "is drained: its workers can be stopped" if count < 0 else f"drains: {count} sessions run"
+                console.print(f"Version {version.build_id} {state}.")
+            told[version.build_id] = count
+        return not left
+
+    await _until(drained, give_up, "Some versions are not drained yet; `perdure versions` shows them.")
+
+
+async def _until(done: Callable[[], Awaitable[bool]], give_up: float, otherwise: str) -> None:
+    """Ask until it is so. Raises DeployError when the time is up."""
+    while not await _asked(done):
+        if time.monotonic() > give_up:
+            raise DeployError(otherwise)
+        await asyncio.sleep(EVERY_SECONDS)
+
+
+async def _asked(ask: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await ask()
+    except RPCError as error:
+        raise DeployError(f"Temporal does not answer: {error.message}") from error
