@@ -117,6 +117,12 @@ class Topology:
             while not await temporal_answers(where.address):
                 await asyncio.sleep(0.02)
 
+    def add_worker(self, name: str, *, like: str = "worker", module: str = "cli.main", **more: str) -> None:
+        """Another worker, not started yet: as one that there is, but from this module and with more settings."""
+        part = self.parts[like]
+        command = [module if word == "cli.main" else word for word in part.command]
+        add(self, name, command, {**part.environment, **more})
+
     async def bought(self, session_id: str) -> list[dict[str, Any]]:
         """The fake model's requests for one session, in order."""
         answer = await self.http.get(f"{self.fake_url}/_fake/requests", params={"session": session_id})
@@ -147,14 +153,17 @@ async def temporal_answers(address: str) -> bool:
 
 
 @asynccontextmanager
-async def split(folder: Path, *, workers: int = 1, apis: int = 1, model: str = "fake_model") -> AsyncIterator[Topology]:
+async def split(
+    folder: Path, *, workers: int = 1, apis: int = 1, model: str = "fake_model", more: Mapping[str, str] | None = None
+) -> AsyncIterator[Topology]:
     """Fake model, Temporal, workers and APIs, each a process of its own; ready when this yields.
 
     `url` is the first API's, the second one's is `url_of("api2")`. `model`: the module that is run as the fake model.
+    `more`: settings of the workers and the APIs.
     """
     async with made(Topology, folder, model) as topology:
         add_temporal(topology)
-        ours = environment(topology) | {"TEMPORAL_ADDRESS": topology.temporal_address}
+        ours = environment(topology) | {"TEMPORAL_ADDRESS": topology.temporal_address} | dict(more or {})
         for number in range(workers):
             name = "worker" if number == 0 else f"worker{number + 1}"
             add(topology, name, role_command(topology, "worker"), ours)
