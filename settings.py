@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(forms.api_keys)] = Field(
         (), validation_alias="PERDURE_API_KEYS"
     )
+    retention_days: float | None = Field(None, validation_alias="PERDURE_RETENTION_DAYS", gt=0)
+    audit_retention_days: float | None = Field(None, validation_alias="PERDURE_AUDIT_RETENTION_DAYS", gt=0)
     exec_sandbox: SandboxMode = Field("auto", validation_alias="PERDURE_EXEC_SANDBOX")
     exec_network: bool = Field(False, validation_alias="PERDURE_EXEC_NETWORK")
     exec_memory_mb: int = Field(2048, validation_alias="PERDURE_EXEC_MEMORY_MB", ge=64)

@@ -19,6 +19,7 @@ from temporalio.worker import (
 from activities.asking import Transcript
 from activities.call_model import ModelCalls
 from activities.catalog import Catalog, ToolSource, custom_tools
+from activities.clearing import clearing
 from activities.client import Provider, provider_client
 from activities.close_session import Closings
 from activities.judging import Offers
@@ -122,6 +123,7 @@ async def running_worker(
         looks = {
             asyncio.create_task(sweeping(around.jobs, store)),
             asyncio.create_task(taken_up(deployment, build_id)),
+            asyncio.create_task(clearing(around.workspaces, store)),
         }
         try:
             async with worker:

@@ -1,11 +1,26 @@
-"""Workspaces: the folders that sessions' tools work in, all under one root."""
+"""Workspaces: the folders that sessions' tools work in, all under one root.
+
+    root/conv_…                 a conversation's own, made by the first tool that needs it
+    root/anything/else          what sessions ask for by name; never ours to remove
+    root/.perdure/own/conv_…    an empty file that says that the folder of this name was made here, for the conversation
+    root/.perdure/gone/…        folders of removed conversations, on their way out
+
+No conversation can be called `.perdure`, and no session may ask for it.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import stat
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+OURS: Final = ".perdure"
 
 
 class Workspaces:
@@ -22,5 +37,52 @@ class Workspaces:
         folder = (root / (asked or str(row["conversation_id"]))).resolve()
         if not folder.is_relative_to(root):
             raise ValueError("the session's workspace leads outside the workspace root")
+        if folder.is_relative_to(root / OURS):
+            raise ValueError("the session's workspace is the worker's own folder")
+        if asked is None and not folder.exists():
+            self._own.mkdir(parents=True, exist_ok=True)
+            (self._own / str(row["conversation_id"])).touch()  # before the folder: a crash between leaves no stray one
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def _own(self) -> Path:
+        return self.root / OURS / "own"
+
+    @property
+    def _gone(self) -> Path:
+        return self.root / OURS / "gone"
+
+    def owned(self) -> list[str]:
+        """The conversations for which a folder was made here."""
+        return sorted(os.listdir(self._own)) if self._own.is_dir() else []
+
+    def set_aside(self, conversation_id: str) -> None:
+        """Take a conversation's folder out of the way in one step; `empty` does the rest. A second call does nothing.
+
+        Raises OSError; then the folder is still owned.
+        """
+        self._gone.mkdir(parents=True, exist_ok=True)
+        folder = self.root / conversation_id
+        if folder.is_symlink():
+            folder.unlink(missing_ok=True)
+        else:
+            with suppress(FileNotFoundError):
+                folder.rename(self._gone / f"{conversation_id}.{uuid.uuid4().hex}")
+        (self._own / conversation_id).unlink(missing_ok=True)
+
+    def empty(self) -> None:
+        """Remove what was set aside, also by a process that died at it; what cannot be removed stays for next time."""
+        for name in os.listdir(self._gone) if self._gone.is_dir() else []:
+            _open(self._gone / name)
+            shutil.rmtree(self._gone / name, ignore_errors=True)
+
+
+def _open(folder: Path) -> None:
+    """Commands may have made folders that their owner may not change; nothing runs in them any more."""
+    for here, names, _ in os.walk(folder):
+        for name in names:
+            path = os.path.join(here, name)
+            with suppress(OSError):
+                if not os.path.islink(path):
+                    os.chmod(path, stat.S_IRWXU)

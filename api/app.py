@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.responses import JSONResponse
@@ -15,6 +15,7 @@ from api.bodies import BodyRules
 from api.feed import Feeds
 from api.parts import Parts
 from api.reconciler import Reconciler
+from api.retention import Retention
 from api.temporal import Temporal
 from session.wire import TASK_QUEUE
 from settings import Settings
@@ -26,7 +27,8 @@ VERSION = "0.1.0"
 def create_app(settings: Settings, store: Store, client: Client, *, task_queue: str = TASK_QUEUE) -> FastAPI:
     """The API over a store and a Temporal client that the caller owns and closes after it.
 
-    While it runs, its reconciler does. At shutdown open streams have been closed by then, so that clients reconnect.
+    While it runs, its reconciler and its retention do. At shutdown open streams have been closed by then, so that
+    clients reconnect.
     """
     temporal = Temporal(client, task_queue, eager=settings.build_id is None)
     parts = Parts(settings, store, temporal, Feeds(store))
@@ -35,11 +37,11 @@ def create_app(settings: Settings, store: Store, client: Client, *, task_queue: 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        looking = asyncio.create_task(reconciler.run())
+        looks = {asyncio.create_task(reconciler.run()), asyncio.create_task(Retention(store, settings).run())}
         yield
-        looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await looking
+        for look in looks:
+            look.cancel()
+        await asyncio.wait(looks)
 
     app = FastAPI(title="Perdure", version=VERSION, summary="Agent sessions that survive.", lifespan=lifespan)
     app.state.parts = parts

@@ -87,8 +87,8 @@ async def change(conversation_id: str, body: ConversationChange, parts: PartsOf,
 
 @router.delete("/conversations/{conversation_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def delete(conversation_id: str, parts: PartsOf, caller: Caller) -> None:
-    """Remove a conversation, its messages, sessions and events; refused while a session runs. Files in its workspace
-    stay."""
+    """Remove a conversation, its messages, sessions and events; refused while a session runs. The folder that was made
+    for it goes soon after, by a worker that sees it; the audit stays."""
     await parts.store.conversations.delete(conversation_id)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,6 +14,7 @@ from session.resources import Conversation, Message, ToolCall
 from store.cursor import newest_first, page
 from store.database import Database, every, first
 from store.ledger import NotFound
+from store.retention import remove
 from store.rows import conversation_of, message_of, tool_call_of
 from store.schema import conversations, messages, tool_calls
 from store.starting import Conflict
@@ -116,7 +117,7 @@ class Conversations:
         return (await self.get(conversation_id))[0]
 
     async def delete(self, conversation_id: str) -> None:
-        """Remove it with its messages, sessions, facts and turns. Raises NotFound, Conflict while a session runs."""
+        """Remove it with its messages, sessions and all of theirs. Raises NotFound, Conflict while a session runs."""
         async with self.database.write() as connection:
             query = select(conversations.c.active_session_id).where(conversations.c.id == conversation_id)
             row = await first(connection, query.with_for_update())
@@ -124,4 +125,4 @@ class Conversations:
                 raise NotFound(f"no conversation {conversation_id}")
             if row["active_session_id"] is not None:
                 raise Conflict(row["active_session_id"])
-            await connection.execute(delete(conversations).where(conversations.c.id == conversation_id))
+            await remove(connection, conversation_id, self.database.clock())

@@ -250,6 +250,15 @@ notes = Table(
 )
 """What tools keep for later calls in the same conversation, the to-do list among it."""
 
+removals = Table(
+    "removals",
+    metadata,
+    Column("conversation_id", _Name(128), primary_key=True),
+    Column("removed_ms", BigInteger, nullable=False),
+    Index("removals_by_time", "removed_ms"),
+)
+"""Conversations that were removed: by these workers know which of the folders that they made may go."""
+
 audit = Table(
     "audit",
     metadata,
@@ -283,4 +292,5 @@ idempotency_keys = Table(
     Column("request_hash", _Name(64), nullable=False),
     Column("session_id", _Name(64), ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    Index("idempotency_keys_of_session", "session_id"),
 )

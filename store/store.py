@@ -16,6 +16,7 @@ from store.database import Database, open_database
 from store.endings import Endings
 from store.facts import Facts
 from store.ledger import Ledgers
+from store.retention import Retention
 from store.sessions import Sessions
 from store.shelves import Shelves
 from store.starting import Starting
@@ -42,6 +43,7 @@ class Store:
     shelves: Shelves
     toolsets: Toolsets
     audit: Audit
+    retention: Retention
 
     @classmethod
     def over(cls, database: Database, bus: Bus) -> Store:
@@ -62,6 +64,7 @@ class Store:
             shelves=Shelves(database),
             toolsets=Toolsets(database),
             audit=Audit(database),
+            retention=Retention(database),
         )
 
     async def ping(self) -> None:

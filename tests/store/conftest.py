@@ -94,7 +94,7 @@ class PostgreSQL:
         return self._spare.pop() if self._spare else await self.create()
 
     async def take_back(self, name: str) -> None:
-        await self.run("DELETE FROM conversations", name)  # all other rows go with them
+        await self.run("DELETE FROM conversations; DELETE FROM removals; DELETE FROM audit", name)
         self._spare.append(name)
 
     async def cut_off(self, name: str) -> None:

@@ -155,14 +155,17 @@ async def test_deleting_a_conversation_leaves_nothing_of_it_and_all_of_the_other
         await store.endings.close(started.session.id, Ending("maxSteps"))
         return started.session.conversation_id
 
+    await store.conversations.delete(await lived("first"))  # so that the tables of what outlives it have rows as well
     kept = await lived("kept")
     before = await _rows(store)
     gone = await lived("gone")
     await store.conversations.delete(gone)
     after = await _rows(store)
-    assert after.pop("audit") > before.pop("audit"), "what was done stays on record"
-    assert after == before
     assert all(before.values()), "every table has rows that could have been left behind"
+    assert after.pop("audit") > before.pop("audit"), "what was done stays on record"
+    assert after.pop("removals") > before.pop("removals"), "and that it is gone"
+    assert after == before
+    assert {table for table in metadata.tables if await _names(store, table, gone)} == {"audit", "removals"}
     assert len(await store.conversations.messages(kept)) == 2
     with pytest.raises(NotFound):
         await store.conversations.delete(gone)
@@ -179,6 +182,13 @@ async def test_a_delete_and_a_start_at_the_same_moment_leave_one_of_two_worlds(s
         else:
             assert isinstance(deleted, Conflict)
             assert not isinstance(started, BaseException)
+
+
+async def _names(store: Store, table: str, text: str) -> bool:
+    """Whether a row of this table has the text anywhere."""
+    async with store.database.read() as connection:
+        rows = await connection.execute(metadata.tables[table].select())
+    return any(text in str(value) for row in rows for value in row)
 
 
 async def _rows(store: Store) -> dict[str, int]:
