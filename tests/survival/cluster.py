@@ -47,10 +47,6 @@ class Cluster(Topology):
     def workers(self) -> list[str]:
         return [name for name in self.parts if name.startswith("worker")]
 
-    @property
-    def urls(self) -> list[str]:
-        return [self.url_of(name) for name in self.apis]
-
     def sleep(self, name: str) -> None:
         """SIGSTOP the whole part."""
         self.parts[name].signal(signal.SIGSTOP)
@@ -65,7 +61,8 @@ class Cluster(Topology):
         """SIGTERM, and SIGKILL when it has not ended by then: what an orchestrator does."""
         part = self.parts[name]
         if part.process is not None:
-            part.process.terminate()  # its children are its own to end
+            # Its children are its own to end. PostgreSQL would wait for its clients at SIGTERM.
+            part.process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
         try:
             await part.ended(seconds)
         except TimeoutError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any, Final
 
 import httpx
@@ -41,12 +43,21 @@ class Played:
     reader: Reader
     sent: list[Sent] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    cancelled_at: float | None = None
+    """When the drawn cancel was accepted (Unix seconds)."""
 
 
 async def play(topology: Topology, drawn: Drawn, key: str) -> Played:
-    """Play it until its stream has ended. Raises TimeoutError long after it should have."""
-    session = await start(topology.http, topology.url, drawn.body, key)
-    reader = Reader(topology.http, topology.url, session["id"], whim=0.01, chance=drawn.chance)
+    """Start it at any API and play it until its stream has ended. Raises TimeoutError long after it should have."""
+    urls = drawn.chance.sample(topology.urls, len(topology.urls))
+    session = await start(topology.http, urls, drawn.body, key)
+    return await follow(topology, drawn, session, urls)
+
+
+async def follow(topology: Topology, drawn: Drawn, session: Json, urls: list[str]) -> Played:
+    """Read and attend to a session that was started, at these APIs. Raises TimeoutError long after its limit."""
+    url, *others = reversed(urls)
+    reader = Reader(topology.http, url, session["id"], whim=0.01, others=others, chance=drawn.chance)
     played = Played(drawn, session["id"], session["conversationId"], reader)
     reading = asyncio.create_task(reader.run())
     beside = [asyncio.create_task(_decide_all(topology, played))]
@@ -119,17 +130,21 @@ def _edited(required: Json) -> Json | None:
 
 async def _cancel(topology: Topology, played: Played, mode: str, after: float) -> None:
     await asyncio.sleep(after)
-    await stubborn(topology, f"/api/sessions/{played.session_id}/cancel", {"mode": mode}, (202, 409))
+    answer, _ = await stubborn(topology, f"/api/sessions/{played.session_id}/cancel", {"mode": mode}, (202, 409))
+    if answer.status_code == 202:
+        played.cancelled_at = time.time()
 
 
 async def stubborn(
     topology: Topology, path: str, body: Json, good: tuple[int, ...], url: str = ""
 ) -> tuple[httpx.Response, int]:
-    """POST until there is an answer that is none of "try again"; the answer, and how many tries had none."""
+    """POST, to each API in turn or to the one at `url`, until there is an answer that is none of "try again"; the
+    answer, and how many tries had none."""
     tries = 0
+    urls = cycle([url] if url else topology.urls)
     while True:
         try:
-            answer = await topology.http.post(f"{url or topology.url}{path}", json=body)
+            answer = await topology.http.post(f"{next(urls)}{path}", json=body)
         except _AWAY:
             answer = None
         if answer is not None and not _try_again(answer):

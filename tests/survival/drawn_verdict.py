@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any, Final
 
 from tests.survival.drawn import Json
 from tests.survival.drawn_client import ALLOWING, Played
-from tests.survival.promises import check_promises
+from tests.survival.promises import Verdict, check_promises
 from tests.survival.reader import Seen, get
 from tests.survival.scripts import LINES
 from tests.survival.topology import Topology
@@ -22,6 +24,11 @@ NEVER_RAN: Final = frozenset(
     {"REFUSED", "DENIED", "APPROVAL_EXPIRED", "UNKNOWN_TOOL", "INVALID_ARGUMENTS", "OUTPUT_LIMIT"}
 )
 LATE_SECONDS: Final = 15.0
+Excused = Callable[[float, float], float]
+
+
+def _never(_start: float, _end: float) -> float:
+    return 0.0
 
 
 @dataclass
@@ -34,6 +41,8 @@ class Tally:
     approvals: Counter[str] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)
     wrong: dict[str, list[str]] = field(default_factory=dict)
+    latest: float = -math.inf
+    """The end that came latest, in seconds from the limit."""
 
     def expect(self, row: str, kept: bool, sentence: str) -> None:
         if not kept:
@@ -73,8 +82,11 @@ class _Call:
         return "success" if result.get("success") else str((result.get("error") or {}).get("code"))
 
 
-async def check(topology: Topology, played: Played, tally: Tally) -> None:
-    """Check one session; nothing may have been added to its conversation since."""
+async def check(topology: Topology, played: Played, tally: Tally, excused: Excused = _never) -> Verdict:
+    """Check one session; nothing may have been added to its conversation since.
+
+    `excused`: for how many seconds between two moments nobody could have ended it.
+    """
     base = f"{topology.url}/api/sessions/{played.session_id}"
     session = (await get(topology.http, base))["session"]
     facts = played.reader.facts
@@ -84,8 +96,10 @@ async def check(topology: Topology, played: Played, tally: Tally) -> None:
     tally.reasons[str(session["stopReason"])] += 1
     ends = sum(one.type in ("complete", "error") for one in facts)
     tally.expect(TERMINAL, ends == 1, f"{who}: {ends}")
-    over = datetime.fromisoformat(session["endedAt"]) - datetime.fromisoformat(session["deadline"])
-    tally.expect(LATE, over.total_seconds() <= LATE_SECONDS, f"{who}: {over.total_seconds():.1f} s after its limit")
+    limit, ended = (datetime.fromisoformat(session[name]).timestamp() for name in ("deadline", "endedAt"))
+    late = ended - limit - excused(limit, ended)
+    tally.latest = max(tally.latest, late)
+    tally.expect(LATE, late <= LATE_SECONDS, f"{who}: {late:.1f} s after its limit")
     for call in calls.values():
         tally.outcomes[call.code] += 1
         tally.expect(RESULTS, len(call.results) == 1, f"{who}: {call.name} has {len(call.results)}")
@@ -97,6 +111,7 @@ async def check(topology: Topology, played: Played, tally: Tally) -> None:
     verdict = await check_promises(topology, played.reader)
     for sentence in [*verdict.broken, *played.problems]:
         tally.expect(PROMISES, False, f"{who}: {sentence}")
+    return verdict
 
 
 def _calls(facts: list[Seen]) -> dict[str, _Call]:

@@ -61,8 +61,7 @@ async def check_promises(topology: Topology, reader: Reader) -> Verdict:
     conversation = session["conversationId"]
     about = await get(topology.http, f"{topology.url}/api/chat/conversations/{conversation}")
     verdict = Verdict(sessions=1, facts=len(afterwards.facts), ended=Counter([str(session["stopReason"])]))
-    _check_ids(verdict, reader)
-    _check_facts(verdict, reader.facts, afterwards.seen)
+    check_view(verdict, reader, afterwards)
     _check_end(verdict, afterwards.facts)
     _check_steps(verdict, afterwards.facts)
     _check_calls(verdict, afterwards.facts)
@@ -72,9 +71,15 @@ async def check_promises(topology: Topology, reader: Reader) -> Verdict:
     verdict.expect(about["activeSessionId"] is None, "its conversation is still busy")
     roles = [message["role"] for message in about["messages"]]
     verdict.expect(roles == ["user", "assistant"], f"its conversation has the messages {roles}")
-    verdict.expect(not reader.refusals, f"the reader was refused: {reader.refusals[:3]}")
     verdict.broken = [f"{reader.session_id}: {sentence}" for sentence in verdict.broken]
     return verdict
+
+
+def check_view(verdict: Verdict, reader: Reader, afterwards: Reader) -> None:
+    """What this reader got is what everybody gets afterwards, and nothing came twice."""
+    _check_ids(verdict, reader)
+    _check_facts(verdict, reader.facts, afterwards.seen)
+    verdict.expect(not reader.refusals, f"the reader was refused: {reader.refusals[:3]}")
 
 
 def _check_ids(verdict: Verdict, reader: Reader) -> None:

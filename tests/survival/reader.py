@@ -6,8 +6,9 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 import httpx
@@ -49,18 +50,22 @@ class Seen:
 
 @dataclass
 class Reader:
-    """Reads one session to its end. `whim`: the chance, per frame, of hanging up and coming back."""
+    """Reads one session to its end. `whim`: the chance, per frame, of hanging up and coming back. `pause`: how many
+    seconds it takes over each frame. `others`: where else than at `url` it may come back."""
 
     http: httpx.AsyncClient
     url: str
     session_id: str
     whim: float = 0.0
+    pause: float = 0.0
+    others: Sequence[str] = ()
     chance: random.Random = field(default_factory=random.Random)
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
     refusals: list[str] = field(default_factory=list)
     ended_at: float = 0.0
-    disturb: bool = True
+    unavailable: int = 0
+    """How often it was told to try again later (503)."""
 
     @property
     def facts(self) -> list[Seen]:
@@ -78,19 +83,25 @@ class Reader:
     async def _once(self) -> bool:
         """One connection; True when the session's stream is at its end."""
         headers = {"Last-Event-ID": self.seen[-1].id} if self.seen else {}
+        url = self.chance.choice((self.url, *self.others)) if self.connections else self.url
         self.connections += 1
         try:
-            events = f"{self.url}/api/sessions/{self.session_id}/events"
+            events = f"{url}/api/sessions/{self.session_id}/events"
             timeout = httpx.Timeout(10, read=40)
             async with self.http.stream("GET", events, headers=headers, timeout=timeout) as answer:
                 if answer.status_code == 204:
                     return self._is_over()
                 if answer.status_code != 200:
                     await answer.aread()
+                    if answer.status_code == 503:
+                        self.unavailable += 1
+                        return False
                     self.refusals.append(f"{answer.status_code} {answer.text[:200]}")
                     return False
                 async for seen in _frames(answer):
                     self.seen.append(seen)
+                    if self.pause:
+                        await asyncio.sleep(self.pause)
                     if self.chance.random() < self.whim:
                         return False
         except (httpx.HTTPError, OSError):
@@ -117,19 +128,26 @@ async def _frames(answer: httpx.Response) -> AsyncIterator[Seen]:
             event_id, line = "", ""
 
 
-async def start(http: httpx.AsyncClient, url: str, body: dict[str, Any], key: str) -> dict[str, Any]:
-    """Start a session as a stubborn client does: the same key again until it is accepted. Returns the session."""
-    while True:
-        try:
-            answer = await http.post(f"{url}/api/sessions", json=body, headers={"Idempotency-Key": key})
-        except (httpx.HTTPError, OSError):
+async def start(
+    http: httpx.AsyncClient, url: str | Sequence[str], body: dict[str, Any], key: str, seconds: float = 600
+) -> dict[str, Any]:
+    """Start a session as a stubborn client does: the same key again until it is accepted. Returns the session.
+
+    `url`: or several; the next one is tried after each that had no answer. Raises TimeoutError after `seconds`.
+    """
+    urls = cycle([url] if isinstance(url, str) else url)
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                answer = await http.post(f"{next(urls)}/api/sessions", json=body, headers={"Idempotency-Key": key})
+            except (httpx.HTTPError, OSError):
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if answer.status_code == 202:
+                session: dict[str, Any] = answer.json()["session"]
+                return session
+            assert answer.status_code == 503, answer.text
             await asyncio.sleep(RETRY_SECONDS)
-            continue
-        if answer.status_code == 202:
-            session: dict[str, Any] = answer.json()["session"]
-            return session
-        assert answer.status_code == 503, answer.text
-        await asyncio.sleep(RETRY_SECONDS)
 
 
 async def get(http: httpx.AsyncClient, url: str) -> dict[str, Any]:

@@ -58,6 +58,11 @@ class Topology:
         return self.others.get(name, self.url)
 
     @property
+    def urls(self) -> list[str]:
+        """Of all APIs."""
+        return [self.url, *self.others.values()]
+
+    @property
     def data_dir(self) -> Path:
         return self.folder / "data"
 
