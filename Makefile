@@ -1,7 +1,7 @@
 # One command each, from a fresh clone: all that is needed is make and Python 3.11 or newer. ARGS is passed on.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench clean install
+.PHONY: help demo run test check bench chaos clean install
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -27,6 +27,9 @@ check: $(VENV)/.dev ## format, lint, types, fast tests
 
 bench: $(VENV)/.dev ## measure; the numbers in README.md come from here
 	$(VENV)/bin/python -m bench $(ARGS)
+
+chaos: $(VENV)/.dev ## sessions on a cluster whose parts are killed, stopped and cut off; then every promise is checked
+	$(VENV)/bin/python -m tests.survival.chaos $(ARGS)
 
 install: $(VENV)/.dev ## only make the environment for development
 

@@ -1,5 +1,6 @@
-"""`python -m tests.survival.chaos --seeds 1,2,3 --sessions 300 --faults 60`: sessions on a cluster whose parts are killed,
-stopped and cut off from each other by a seed; then every promise is checked from outside. Exit 1 if one was broken."""
+"""`python -m tests.survival.chaos --seeds 1,2,3 --sessions 300 --faults 60`: sessions on a cluster whose parts are
+killed, stopped and cut off from each other by a seed; then every promise is checked from outside. Exit 1 if one broke.
+"""
 
 from __future__ import annotations
 
