@@ -256,9 +256,10 @@ class SessionWorkflow:
         del self._waiting[call.approval_id]
 
     def _count(self, change: int) -> None:
-        """Keep the phase true: it awaits approvals when nothing else runs."""
+        """Keep the phase true: it awaits approvals when nothing else runs. A worker that goes drops its workflows
+        wherever they are, and nothing can be shown from there."""
         self._running += change
-        if not self._stopping:
+        if not self._stopping and workflow.in_workflow():
             waits = self._waiting and self._running == 0
             self._show("awaitingApproval" if waits else "runningTools")
 

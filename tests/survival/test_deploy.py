@@ -117,6 +117,7 @@ async def _deploy(topology: Topology) -> None:
     worker = topology.parts["worker"]
     worker.signal(signal.SIGTERM)
     assert await worker.ended(25) == 0, worker.said()
+    assert "nobody caught this" not in worker.said(), "it did not leave in good order"
     await topology.restart("worker")
 
 
