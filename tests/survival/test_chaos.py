@@ -1,4 +1,4 @@
-"""The short run of `make chaos`: every promise holds while the parts of a cluster fail, and the check can fail itself."""
+"""The short run of `make chaos`: every promise holds while the parts of a cluster fail."""
 
 from __future__ import annotations
 
