@@ -26,54 +26,41 @@ class DeployError(Exception):
     """What was asked for did not come about; the message says why."""
 
 
-async def promote(console: Console, settings: Settings, build_id: str | None, wait: bool, patience: float) -> None:
+async def connected(settings: Settings) -> Deployment:
+    """The deployment that these settings name. Raises StartError."""
+    return Deployment(await roles.connect(settings, None), settings.deployment, TASK_QUEUE)
+
+
+async def promote(console: Console, deployment: Deployment, build_id: str | None, wait: bool, patience: float) -> None:
     """Wait until workers of this version poll (None: workers without one), and give new sessions to them. `wait`: also
     until all other versions are drained, so that their workers can be stopped. `patience`: seconds for all of it.
 
-    Told again it does no harm. Raises DeployError, StartError.
+    Told again it does no harm. Raises DeployError.
     """
-    deployment = await _deployment(settings)
     give_up = time.monotonic() + patience
     who = f"version {build_id}" if build_id else NOBODY
-    asked = False
-
-    async def polled() -> bool:
-        nonlocal asked
-        found = await deployment.is_polled(build_id)
-        if not found and not asked:
-            console.print(f"Waiting for {who} to poll ...")
-            asked = True
-        return found
-
-    await _until(polled, give_up, f"{who}: nobody polls.")
+    if not await _asked(partial(deployment.is_polled, build_id)):
+        console.print(f"Waiting for {who} to poll ...")
+    await _until(partial(deployment.is_polled, build_id), give_up, f"{who}: nobody polls.")
     before = (await _asked(deployment.routing)).current
-    await _until(lambda: _promoted(deployment, build_id), give_up, f"{who}: Temporal does not take it.")
+    await _until(partial(_promoted, deployment, build_id), give_up, f"{who}: Temporal does not take it.")
     if before == build_id:
         console.print(f"New sessions go to {who} already.")
     else:
-        console.print(f"New sessions go to {who}; before, they went to {before or NOBODY}.")
+        console.print(f"New sessions go to {who}; before, they went to {f'version {before}' if before else NOBODY}.")
     if wait:
         await _drained(console, deployment, build_id, give_up)
 
 
-async def versions(console: Console, settings: Settings) -> None:
-    """Print the deployment's versions. Raises DeployError, StartError."""
-    deployment = await _deployment(settings)
+async def versions(console: Console, deployment: Deployment) -> None:
+    """Print the deployment's versions. Raises DeployError."""
     routing = await _asked(deployment.routing)
-    if not routing.versions:
-        console.print(f"No worker has joined the deployment {settings.deployment}: sessions go to {NOBODY}.")
-        return
     table = Table("version", "state", "sessions running", box=None)
     for one in routing.versions:
-        count = await _asked(partial(deployment.sessions_of, one.build_id))
-        table.add_row(one.build_id, one.standing, str(count))
-    console.print(table)
-    if routing.current is None:
-        console.print(f"New sessions go to {NOBODY}.")
-
-
-async def _deployment(settings: Settings) -> Deployment:
-    return Deployment(await roles.connect(settings, None), settings.deployment, TASK_QUEUE)
+        table.add_row(one.build_id, one.standing, str(await _asked(partial(deployment.sessions_of, one.build_id))))
+    if routing.versions:
+        console.print(table)
+    console.print(f"New sessions go to {f'version {routing.current}' if routing.current else NOBODY}.")
 
 
 async def _promoted(deployment: Deployment, build_id: str | None) -> bool:

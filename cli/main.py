@@ -108,13 +108,23 @@ def promote(
     """Give new sessions to this version of the workers; running ones stay with theirs."""
     if (build_id is None) != unversioned:
         raise typer.BadParameter("name a version, or say --unversioned")
-    asyncio.run(deploys.promote(console, settings_of(data_dir=data_dir), build_id, wait, timeout))
+    settings = settings_of(data_dir=data_dir)
+
+    async def told() -> None:
+        await deploys.promote(console, await deploys.connected(settings), build_id, wait, timeout)
+
+    asyncio.run(told())
 
 
 @app.command()
 def versions(data_dir: DataDir = None) -> None:
     """Show the workers' versions, which of them new sessions go to, and how many sessions each still runs."""
-    asyncio.run(deploys.versions(console, settings_of(data_dir=data_dir)))
+    settings = settings_of(data_dir=data_dir)
+
+    async def told() -> None:
+        await deploys.versions(console, await deploys.connected(settings))
+
+    asyncio.run(told())
 
 
 @app.command()

@@ -20,6 +20,7 @@ import httpx
 import uvicorn
 from pydantic import SecretStr
 from temporalio.client import Client
+from temporalio.worker import WorkerDeploymentConfig
 
 from activities.client import provider_client
 from activities.mcp import mcp_tools
@@ -77,7 +78,12 @@ async def served(app: Any) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def working(
-    settings: Settings, store: Store, client: Client, task_queue: str, silence_seconds: float
+    settings: Settings,
+    store: Store,
+    client: Client,
+    task_queue: str,
+    silence_seconds: float = 30.0,
+    version: WorkerDeploymentConfig | None = None,
 ) -> AsyncIterator[None]:
     """A worker that polls while the context lasts."""
     async with (
@@ -85,7 +91,8 @@ async def working(
         provider_client(settings.anthropic_api_key, settings.anthropic_base_url, silence_seconds) as provider,
     ):
         around = surroundings(settings, sources)
-        async with make_worker(client, store, provider, around, task_queue=task_queue, grace=GRACE):
+        worker = make_worker(client, store, provider, around, task_queue=task_queue, grace=GRACE, version=version)
+        async with worker:
             yield
         await around.jobs.close()
 
