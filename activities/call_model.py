@@ -23,6 +23,7 @@ from activities.judging import Judging, Offers, rules_of
 from activities.provider_errors import NoKey, is_provider_error, posture
 from activities.reply import Fragment, ReplyBuilder, text_of, thinking_of
 from activities.stopping import Stopped, until_stopped
+from activities.streaming import events_of
 from session.events import ContentDelta, ThinkingUpdate
 from session.live import model_scope
 from session.masking import Masker
@@ -89,9 +90,9 @@ class ModelCalls:
         messages = await self._transcript.messages(at.session_id, at.step - 1)
         request = model_request(row, tools.values(), messages)
         try:
-            async with await self._client.messages.create(**request, stream=True) as stream:
-                builder.request_id = stream.response.headers.get("request-id")
-                async for event in stream:
+            async with self._client.messages.with_streaming_response.create(**request, stream=True) as answer:
+                builder.request_id = answer.headers.get("request-id")
+                async for event in events_of(answer.http_response):
                     fragment = builder.feed(event)
                     if fragment is not None:
                         live.tell(fragment)
@@ -111,8 +112,9 @@ class ModelCalls:
 
 
 class _Live:
-    """Tells fragments as they come. Where a reply reasons, all of it waits until the fact `thinking:start` is
-    committed, so that a reply which arrives faster than the store commits keeps its order."""
+    """Tells fragments as they come; what the network brought together is told together. Where a reply reasons, all of
+    it waits until the fact `thinking:start` is committed, so that a reply which arrives faster than the store commits
+    keeps its order."""
 
     def __init__(self, store: Store, at: StepRef, attempt: int, *, shown: bool) -> None:
         self._store = store
@@ -120,37 +122,44 @@ class _Live:
         self._attempt = attempt
         self._shown = shown
         self._opening: asyncio.Task[None] | None = None
-        self._waiting: list[ContentDelta | ThinkingUpdate] = []
+        self._waiting: list[Fragment] = []
+        self._due = False
 
     def tell(self, fragment: Fragment) -> None:
         kind, text = fragment
-        if kind == "text":
-            self._say(ContentDelta(step=self._at.step, delta=text))
-        elif self._shown and text:
+        if kind == "thinking":
+            if not (self._shown and text):
+                return
             if self._opening is None:
                 self._opening = asyncio.create_task(self._open())
-            self._say(ThinkingUpdate(step=self._at.step, delta=text))
-
-    def _say(self, event: ContentDelta | ThinkingUpdate) -> None:
-        if self._opening is None or self._opening.done():
-            self._publish(event)
+        if self._waiting and self._waiting[-1][0] == kind:
+            self._waiting[-1] = (kind, self._waiting[-1][1] + text)
         else:
-            self._waiting.append(event)
+            self._waiting.append(fragment)
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._say)
+
+    def _say(self) -> None:
+        self._due = False
+        if self._opening is not None and not self._opening.done():
+            return
+        for kind, text in self._waiting:
+            event = (ThinkingUpdate if kind == "thinking" else ContentDelta)(step=self._at.step, delta=text)
+            frame = event.frame(time.time_ns() // 1_000_000)
+            self._store.bus.publish_delta(self._at.session_id, model_scope(self._at.step), self._attempt, frame)
+        self._waiting.clear()
 
     async def _open(self) -> None:
         await self._store.steps.start_thinking(self._at, self._attempt)
-        for event in self._waiting:
-            self._publish(event)
-
-    def _publish(self, event: ContentDelta | ThinkingUpdate) -> None:
-        frame = event.frame(time.time_ns() // 1_000_000)
-        self._store.bus.publish_delta(self._at.session_id, model_scope(self._at.step), self._attempt, frame)
+        asyncio.get_running_loop().call_soon(self._say)
 
     async def settle(self) -> None:
-        """Wait for what is still being written. A fenced attempt learns it when it records its reply."""
+        """Wait for what is still being written, and tell the rest. A fenced attempt learns it when it records."""
         if self._opening is not None:
             with suppress(SessionOver, Fenced):
                 await self._opening
+        self._say()
 
 
 def _reply(model: str, builder: ReplyBuilder, blocks: list[dict[str, Any]], calls: Sequence[NewCall] = ()) -> Reply:

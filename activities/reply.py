@@ -1,18 +1,17 @@
 """Putting a streamed reply together: the blocks exactly as received, and the fragments for those who watch.
 
-Works on the SDK's raw stream events, which are the wire format itself. The SDK's accumulating helper does the same at
-about three times the CPU per fragment and accepts a cut stream in silence; here a stream without `message_stop`, or a
-tool input that is not whole JSON, is a Cut (DESIGN §4).
+Works on the events of the wire as plain objects (activities.streaming). The SDK's accumulating helper does the same at
+a multiple of the CPU per fragment and accepts a cut stream in silence; here a stream without `message_stop`, or a tool
+input that is not whole JSON, is a Cut (DESIGN §4).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-
-from anthropic.types import RawMessageStreamEvent
 
 from activities.provider_errors import Cut
 from session.usage import Usage
@@ -45,45 +44,46 @@ class ReplyBuilder:
     """Ids of the calls whose arguments are nested deeper than `DEEPEST`; they are left out."""
     _blocks: list[_Block] = field(default_factory=list)
 
-    def feed(self, event: RawMessageStreamEvent) -> Fragment | None:
+    def feed(self, event: Mapping[str, Any]) -> Fragment | None:
         """Take one event; return the fragment of text or thinking that it brought."""
-        if event.type == "content_block_delta":
-            return self._feed_delta(event.index, event.delta)
-        if event.type == "content_block_start":
-            self._blocks.append(_Block(event.content_block.to_dict(mode="json")))
-        elif event.type == "message_start":
-            self._take_usage(event.message.usage)
-        elif event.type == "message_delta":
-            self.stop_reason = event.delta.stop_reason
-            self._take_usage(event.usage)
-        elif event.type == "message_stop":
+        kind = event["type"]
+        if kind == "content_block_delta":
+            return self._feed_delta(event["index"], event["delta"])
+        if kind == "content_block_start":
+            self._blocks.append(_Block(event["content_block"]))
+        elif kind == "message_start":
+            self._take_usage(event["message"]["usage"])
+        elif kind == "message_delta":
+            self.stop_reason = event["delta"].get("stop_reason")
+            self._take_usage(event.get("usage") or {})
+        elif kind == "message_stop":
             self.whole = True
         return None
 
-    def _feed_delta(self, index: int, delta: Any) -> Fragment | None:
-        block = self._blocks[index]
-        if delta.type == "text_delta":
-            text = _encodable(delta.text)
+    def _feed_delta(self, index: int, delta: Mapping[str, Any]) -> Fragment | None:
+        block, kind = self._blocks[index], delta["type"]
+        if kind == "text_delta":
+            text = _encodable(delta["text"])
             block.pieces.append(text)
             return ("text", text)
-        if delta.type == "thinking_delta":
-            text = _encodable(delta.thinking)
+        if kind == "thinking_delta":
+            text = _encodable(delta["thinking"])
             block.pieces.append(text)
             return ("thinking", text)
-        if delta.type == "input_json_delta":
-            block.pieces.append(delta.partial_json)
-        elif delta.type == "signature_delta":
-            block.signature += delta.signature
+        if kind == "input_json_delta":
+            block.pieces.append(delta["partial_json"])
+        elif kind == "signature_delta":
+            block.signature += delta["signature"]
         return None
 
-    def _take_usage(self, told: Any) -> None:
+    def _take_usage(self, told: Mapping[str, Any]) -> None:
         """Counts are running totals: a later one replaces an earlier one, an absent one leaves it."""
         now = self.usage
         self.usage = Usage(
-            told.input_tokens if told.input_tokens is not None else now.input_tokens,
-            told.output_tokens if told.output_tokens is not None else now.output_tokens,
-            _given(told.cache_read_input_tokens, now.cache_read_tokens),
-            _given(told.cache_creation_input_tokens, now.cache_write_tokens),
+            _given(told.get("input_tokens"), now.input_tokens),
+            _given(told.get("output_tokens"), now.output_tokens),
+            _given(told.get("cache_read_input_tokens"), now.cache_read_tokens),
+            _given(told.get("cache_creation_input_tokens"), now.cache_write_tokens),
         )
 
     def blocks(self) -> list[dict[str, Any]]:

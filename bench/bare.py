@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from activities.client import Provider, provider_client
 from activities.reply import ReplyBuilder
+from activities.streaming import events_of
 from activities.tools import TOOLS, ToolContext, call
 from session.prompt import AGENT
 from session.vocabulary import COMPLETE_TASK
@@ -58,8 +59,8 @@ class BareLoop:
             "messages": messages,
             "metadata": {"user_id": name},
         }
-        async with await self.client.messages.create(**request, stream=True) as stream:
-            async for event in stream:
+        async with self.client.messages.with_streaming_response.create(**request, stream=True) as answer:
+            async for event in events_of(answer.http_response):
                 fragment = builder.feed(event)
                 if fragment is not None:
                     hear(fragment[1])

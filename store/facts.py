@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from session.live import Frame, Position
 from session.status import is_terminal
@@ -12,6 +12,15 @@ from store.database import Database
 from store.ledger import NotFound
 from store.schema import facts, sessions
 
+_AFTER = (
+    select(facts.c.position, facts.c.frame)
+    .where(facts.c.session_id == bindparam("session"), facts.c.position > bindparam("offset"))
+    .order_by(facts.c.position)
+    .limit(bindparam("most"))
+)
+_HEAD = select(sessions.c.last_offset, sessions.c.status, sessions.c.deadline_ms, sessions.c.cancel_ms).where(
+    sessions.c.id == bindparam("id")
+)
 LAST_OFFSET = 2**31 - 1
 """The largest offset that the store can hold; databases refuse to compare with more."""
 
@@ -37,18 +46,15 @@ class Facts:
         """Up to `limit` facts after `offset`, oldest first; empty for a session that does not exist."""
         if offset > LAST_OFFSET:
             return []
-        query = select(facts.c.position, facts.c.frame).where(
-            facts.c.session_id == session_id, facts.c.position > offset
-        )
+        named = {"session": session_id, "offset": offset, "most": limit}
         async with self.database.read() as connection:
-            rows = (await connection.execute(query.order_by(facts.c.position).limit(limit))).all()
+            rows = (await connection.execute(_AFTER, named)).all()
         return [Frame(Position(row.position), row.frame) for row in rows]
 
     async def head(self, session_id: str) -> Head:
         """Raises NotFound."""
-        columns = (sessions.c.last_offset, sessions.c.status, sessions.c.deadline_ms, sessions.c.cancel_ms)
         async with self.database.read() as connection:
-            row = (await connection.execute(select(*columns).where(sessions.c.id == session_id))).first()
+            row = (await connection.execute(_HEAD, {"id": session_id})).first()
         if row is None:
             raise NotFound(f"no session {session_id}")
         return Head(row.last_offset, is_terminal(row.status), row.deadline_ms, row.cancel_ms is not None)
