@@ -118,10 +118,11 @@ class Feed:
             reader.put(frames, over)
 
     async def _poll(self) -> None:
-        """Look in the store when the bus is silent: soon after news, ever less often without, and at the deadline.
+        """Look in the store when the bus is silent: soon after news that it did not bring, ever less often without, and
+        at the deadline.
 
-        What this process itself publishes (a cancel, say) is no sign that the worker's facts come by the bus too, so
-        nothing that is heard puts the next look off by more than `POLL_FIRST_SECONDS`.
+        What this process itself publishes (a cancel, say) is no sign that the worker's facts come by the bus too: one
+        that is heard puts the look off, and no further than by `POLL_LONGEST_SECONDS`.
         """
         wait, deadline_ms = POLL_FIRST_SECONDS, 0
         clock, now = asyncio.get_running_loop().time, self._store.database.clock
@@ -129,7 +130,6 @@ class Feed:
             due = (deadline_ms - now()) / 1000 + POLL_FIRST_SECONDS
             await asyncio.sleep(min(wait, due) if due > 0 else wait)
             if clock() - self._heard < POLL_FIRST_SECONDS:
-                wait = POLL_FIRST_SECONDS
                 continue
             try:
                 head = await self._store.facts.head(self._id)

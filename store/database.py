@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from session.ids import RANDOM_BYTES, Prefix, make_id
 from store.migrate import migrate
-from store.sqlite import SqliteConnection
+from store.sqlite import WriteAheadLog, open_connection
 
 Row = dict[str, Any]
 """A row of a table by its columns' names."""
@@ -135,8 +135,10 @@ def _sqlite(url: URL, busy_timeout: float) -> AsyncEngine:
         raise ValueError("SQLite needs a file: what must last cannot live in memory")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
 
+    log = WriteAheadLog(path)
+
     async def connect() -> Any:
-        return await SqliteConnection(path, busy_timeout)
+        return await open_connection(path, busy_timeout, log)
 
     engine = create_async_engine(url, async_creator=connect, pool_size=4, max_overflow=4)
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from session.wire import Ending
 from store import Database, Store, StoreUnavailable, open_database
 from store.bus import InProcessBus
-from store.sqlite import SqliteConnection
+from store.sqlite import WriteAheadLog, open_connection
 from tests.store.acting import begin_session, new_session, reply, step, types
 from tests.store.conftest import PostgreSQL
 
@@ -204,7 +204,8 @@ async def test_a_pool_without_a_free_connection_is_told(postgres: PostgreSQL) ->
 
 async def test_connections_that_open_a_new_file_at_once_all_succeed(tmp_path: Path) -> None:
     for n in range(20):
-        opened = await asyncio.gather(*(SqliteConnection(str(tmp_path / f"{n}.db"), 10) for _ in range(8)))
+        path = str(tmp_path / f"{n}.db")
+        opened = await asyncio.gather(*(open_connection(path, 10, WriteAheadLog(path)) for _ in range(8)))
         for connection in opened:
             await connection.close()
 
