@@ -49,9 +49,9 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
-def show(console: Console, figures: Sequence[Figure]) -> None:
+def show(console: Console, figures: Sequence[Figure], *, title: str = "") -> None:
     """Print the table."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in ("part", "what", "unit"):
         table.add_column(name, no_wrap=True)
     for name in ("median", "min - max", "bare loop", "goal"):

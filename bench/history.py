@@ -15,7 +15,6 @@ from bench import scripts
 from bench.figures import Figure, figure
 from bench.stand import Stand, WentWrong, session
 from bench.wire import Frame
-from cli.embedded import find_embedded
 from session.wire import CALL_MODEL, CLOSE_SESSION
 
 STEPS = 200
@@ -64,10 +63,7 @@ def _check(frames: list[Frame], steps: int) -> None:
 
 
 async def _history(stand: Stand, session_id: str) -> list[HistoryEvent]:
-    found = await find_embedded(stand.data_dir)
-    if found is None:
-        raise WentWrong("the embedded Temporal cannot be found")
-    client = await Client.connect(found.address)
+    client = await Client.connect(stand.temporal)
     history = await client.get_workflow_handle(session_id).fetch_history()
     return list(history.events)
 

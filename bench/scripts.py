@@ -15,6 +15,9 @@ WRITE: Final[dict[str, Any]] = {"name": "write_file", "input": {"path": "note-{n
 TYPED: Final[dict[str, Any]] = {"first_token_ms": 100, "token_ms": 5, "text_tokens": 40, "timestamps": True}
 """A model that types: 40 tokens in 200 ms after 100 ms; each text delta is the time at which it was written."""
 
+REALISTIC: Final[dict[str, Any]] = {"first_token_ms": 300, "token_ms": 20, "text_tokens": 50, "timestamps": True}
+"""A model as people rent it: the first token after 300 ms, then 50 tokens a second, for a second."""
+
 
 def message(*turns: dict[str, Any]) -> str:
     """A user's message that makes the scripted model play these turns."""

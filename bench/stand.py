@@ -9,14 +9,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Protocol
 
 from bench import scripts
 from bench.bare import BareLoop, bare_loop
-from bench.processes import PERDURE, Running, scratch, scripted_model, serving
+from bench.meter import Meter
+from bench.processes import PERDURE, scratch, scripted_model, serving
 from bench.wire import Frame, Stream, ask, sent
+from cli.whereabouts import told
 
-_STAMP = re.compile(rb'"delta":"(\d{19})\|')
+EMBEDDED: Final = "embedded"
+_STAMPS = re.compile(rb'"delta":"((?:\d{19}\|)+)"')
 
 
 class WentWrong(Exception):
@@ -30,17 +33,46 @@ class Run:
     total_ms: float
     first_ms: float
     lags_ms: list[float] = field(default_factory=list)
+    session_id: str = ""
+    frames: int = 0
+    size: int = 0
+    """Of what the session's reader was sent, without ids: bytes."""
+
+
+class Listening(Protocol):
+    """Where a part listens, and its first process."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def pid(self) -> int: ...
 
 
 @dataclass(frozen=True)
 class Stand:
-    """What the parts measure on. `quick` asks for as few rounds as show that it works."""
+    """What the parts measure on. `quick` asks for as few rounds as show that it works.
 
-    model: Running
-    service: Running
+    `service` is the API's process, `pids` are those of every part; `temporal` is where Temporal answers.
+    """
+
+    model: Listening
+    service: Listening
     bare: BareLoop
     data_dir: Path
+    pids: dict[str, int]
+    temporal: str
     quick: bool = False
+    name: str = EMBEDDED
+
+    @property
+    def meter(self) -> Meter:
+        return Meter(self.pids)
+
+    @property
+    def ours(self) -> tuple[str, ...]:
+        """The parts that the product consists of: all but the model."""
+        return tuple(part for part in self.pids if part != "model")
 
     @property
     def workspaces(self) -> Path:
@@ -53,6 +85,12 @@ class Stand:
         """Empty the scripted model's log, so that it does not grow over the run."""
         await ask(self.model.url, "DELETE", "/_fake/requests")
 
+    async def warm_up(self) -> None:
+        """What is made once is made."""
+        for _ in range(2):
+            await run_bare(self.bare, scripts.steps(3))
+            await run_session(self.service.url, scripts.steps(3))
+
 
 @asynccontextmanager
 async def stand(*, quick: bool = False, perdure: Sequence[str] = PERDURE) -> AsyncIterator[Stand]:
@@ -64,10 +102,12 @@ async def stand(*, quick: bool = False, perdure: Sequence[str] = PERDURE) -> Asy
             serving(model.url, data_dir, perdure) as service,
             bare_loop(model.url, workspace) as bare,
         ):
-            made = Stand(model, service, bare, data_dir, quick)
-            for _ in range(2):
-                await run_bare(bare, scripts.steps(3))
-                await run_session(service.url, scripts.steps(3))
+            temporal = told(data_dir)
+            if temporal is None:
+                raise WentWrong("the embedded Temporal cannot be found")
+            pids = {"perdure": service.pid, "temporal": temporal.pid, "model": model.pid}
+            made = Stand(model, service, bare, data_dir, pids, temporal.address, quick)
+            await made.warm_up()
             yield made
 
 
@@ -99,12 +139,20 @@ async def run_session(url: str, content: str, **fields: Any) -> Run:
     texts = [frame for frame in stream.frames if frame.is_a("content:delta")]
     total = (stream.ended_ns - stream.begun_ns) / 1e6
     first = (texts[0].at_ns - stream.begun_ns) / 1e6 if texts else 0.0
-    return Run(total, first, lags_of(texts))
+    started = next(frame for frame in stream.frames if frame.is_a("session:start"))
+    size = sum(len(frame.data) for frame in stream.frames)
+    return Run(total, first, lags_of(texts), started.event["data"]["sessionId"], len(stream.frames), size)
 
 
 def lags_of(texts: list[Frame]) -> list[float]:
-    """Milliseconds from the model's write of a stamped delta to its arrival."""
-    return [(frame.at_ns - int(stamp[1])) / 1e6 for frame in texts if (stamp := _STAMP.search(frame.data))]
+    """Milliseconds from the model's write of each stamped delta to its arrival; several may come in one frame."""
+    return [lag for frame in texts for lag in lags_in(frame.data, frame.at_ns)]
+
+
+def lags_in(text: bytes, at_ns: int) -> list[float]:
+    """The same of one frame that arrived at this time."""
+    stamps = _STAMPS.search(text)
+    return [(at_ns - int(stamp)) / 1e6 for stamp in stamps[1].split(b"|")[:-1]] if stamps else []
 
 
 async def crowd(play: Callable[[], Awaitable[Run]], sessions: int, at_once: int) -> list[Run]:

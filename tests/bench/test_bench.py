@@ -68,6 +68,6 @@ async def test_a_quick_run_writes_its_figures(tmp_path: Path) -> None:
         printed, _ = await running.communicate()
     assert running.returncode == 0
     assert b"added time to first delta" in printed
-    figures = json.loads(told.read_text())["figures"]
+    figures = [one for run in json.loads(told.read_text())["runs"].values() for one in run["figures"]]
     assert {one["part"] for one in figures} == {"first", "steps"}
     assert all(one["low"] <= one["median"] <= one["high"] for one in figures)
