@@ -122,6 +122,8 @@ class Settings(BaseSettings):
     )
     deployment: str = Field("perdure", validation_alias="PERDURE_DEPLOYMENT", pattern=forms.DEPLOYMENT_NAME)
     build_id: str | None = Field(None, validation_alias="PERDURE_BUILD_ID", pattern=forms.BUILD_ID)
+    model_slots: int = Field(500, validation_alias="PERDURE_MODEL_SLOTS", ge=1)
+    tool_slots: int = Field(64, validation_alias="PERDURE_TOOL_SLOTS", ge=1)
     grace_seconds: float = Field(20, validation_alias="PERDURE_GRACE_SECONDS", ge=0, le=180)
     drain_seconds: float = Field(0, validation_alias="PERDURE_DRAIN_SECONDS", ge=0, le=60)
     temporal: TemporalTarget | None = Field(default_factory=temporal_target, validation_alias="PERDURE_TEMPORAL_TARGET")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -31,7 +33,7 @@ from activities.sweeping import sweeping
 from activities.tools.environment import conceal
 from activities.workspaces import Workspaces
 from session.masking import Masker
-from session.wire import TASK_QUEUE
+from session.wire import TASK_QUEUE, tools_queue
 from settings import Settings
 from store import Store, StoreUnavailable
 from workflows.deployment import Deployment, taken_up, versioned
@@ -47,52 +49,93 @@ STICKY_TIMEOUT = timedelta(seconds=1)
 """How long a workflow task waits for the worker that knows the workflow; after a crash nobody is there."""
 
 
-def make_worker(
+@dataclass(frozen=True)
+class Slots:
+    """How many activities a worker runs at once. Model calls wait for the provider, so there may be many; tools take
+    this machine's processors and memory. Apart from each other, neither starves the other. Quick tool calls run in the
+    workflow tasks' own slots."""
+
+    model: int = 500
+    tools: int = 64
+
+
+def make_workers(
     client: Client,
     store: Store,
     provider: Provider,
     around: Surroundings,
     *,
     task_queue: str = TASK_QUEUE,
-    max_cached_workflows: int = 1000,
+    slots: Slots = Slots(),
     grace: timedelta = GRACE,
     version: WorkerDeploymentConfig | None = None,
-) -> Worker:
-    """A worker for sessions. It does not poll before it is run. `version`: the build whose sessions stay with it."""
+) -> tuple[Worker, ...]:
+    """The workers of one process: one for workflows and model calls, and where the workspace root has a name, one for
+    the tool calls that belong to it. They do not poll before they are run. `version`: the build whose sessions stay
+    with it."""
     transcript = Transcript(store)
     offers = Offers(store, around.catalog)
-    return Worker(
+    run_tool = ToolCalls(store, around).run_tool
+    common: dict[str, Any] = {
+        "max_heartbeat_throttle_interval": HEARTBEAT_THROTTLE,
+        "default_heartbeat_throttle_interval": HEARTBEAT_THROTTLE,
+        "graceful_shutdown_timeout": grace,
+        "deployment_config": version,
+    }
+    sessions = Worker(
         client,
         task_queue=task_queue,
         workflows=[SessionWorkflow],
         activities=[
-            ModelCalls(store, provider, transcript, offers, around.masker).call_model,
-            ToolCalls(store, around).run_tool,
+            ModelCalls(store, provider, transcript, offers, around).call_model,
+            run_tool,
             Decisions(store, offers, around.masker).record_decision,
             Closings(store, transcript, around.jobs).close_session,
         ],
         # The sandbox finds what is not deterministic, for a tenth of the CPU. It watches in the tests, where every
         # workflow test and every recorded history runs inside it; here the same code runs without.
         workflow_runner=UnsandboxedWorkflowRunner(),
-        max_cached_workflows=max_cached_workflows,
-        max_concurrent_activities=500,
+        max_cached_workflows=1000,
+        max_concurrent_activities=slots.model,
         max_concurrent_workflow_tasks=100,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(4),
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(4),
-        max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
-        default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
-        graceful_shutdown_timeout=grace,
-        deployment_config=version,
         disable_eager_activity_execution=False,
+        **common,
     )
+    if not around.home:
+        return (sessions,)
+    tools = Worker(
+        client,
+        task_queue=tools_queue(task_queue, around.home),
+        activities=[run_tool],
+        max_concurrent_activities=slots.tools,
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
+        **common,
+    )
+    return sessions, tools
+
+
+@asynccontextmanager
+async def polling(workers: Sequence[Worker]) -> AsyncIterator[None]:
+    """Workers that poll while the context lasts, and drain together when it is left."""
+    async with AsyncExitStack() as running:
+        for worker in workers:
+            await running.enter_async_context(worker)
+        try:
+            yield
+        finally:
+            await asyncio.gather(*(worker.shutdown() for worker in workers))
 
 
 def surroundings(settings: Settings, sources: Sequence[ToolSource] = ()) -> Surroundings:
     """What the settings lend to tools. `sources`: where further tools come from."""
     policy = settings.tool_policy
+    workspaces = Workspaces(settings.workspace_root)
     return Surroundings(
-        workspaces=Workspaces(settings.workspace_root),
+        workspaces=workspaces,
+        home=workspaces.home(),
         catalog=Catalog(policy, custom_tools(), sources),
         policy=policy,
         masker=Masker(settings.secret_values()),
@@ -102,7 +145,7 @@ def surroundings(settings: Settings, sources: Sequence[ToolSource] = ()) -> Surr
 @asynccontextmanager
 async def running_worker(
     client: Client, store: Store, settings: Settings, *, build_id: str | None = None
-) -> AsyncIterator[Worker]:
+) -> AsyncIterator[None]:
     """A worker that polls while the context lasts; leaving it drains: no new work, running activities get their grace
     period, and what is left is retried elsewhere. The worker ends before the provider's client; the rest is the
     caller's. `build_id`: its version, if it has one."""
@@ -118,7 +161,8 @@ async def running_worker(
             await Offers(store, around.catalog).current()
         version = versioned(settings.deployment, build_id)
         grace = timedelta(seconds=settings.grace_seconds)
-        worker = make_worker(client, store, provider, around, grace=grace, version=version)
+        slots = Slots(settings.model_slots, settings.tool_slots)
+        workers = make_workers(client, store, provider, around, slots=slots, grace=grace, version=version)
         deployment = Deployment(client, settings.deployment, TASK_QUEUE)
         looks = {
             asyncio.create_task(sweeping(around.jobs, store)),
@@ -126,8 +170,8 @@ async def running_worker(
             asyncio.create_task(clearing(around.workspaces, store)),
         }
         try:
-            async with worker:
-                yield worker
+            async with polling(workers):
+                yield
         finally:
             for look in looks:
                 look.cancel()

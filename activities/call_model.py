@@ -24,9 +24,9 @@ from activities.provider_errors import NoKey, is_provider_error, posture
 from activities.reply import Fragment, ReplyBuilder, text_of, thinking_of
 from activities.stopping import Stopped, until_stopped
 from activities.streaming import events_of
+from activities.surroundings import Surroundings
 from session.events import ContentDelta, ThinkingUpdate
 from session.live import model_scope
-from session.masking import Masker
 from session.models import cost
 from session.tooling import Tool
 from session.wire import CALL_MODEL, PROVIDER_ERROR, ModelReply, StepRef
@@ -42,20 +42,21 @@ class ModelCalls:
     """The `call_model` activity over one client of the provider."""
 
     def __init__(
-        self, store: Store, client: AsyncAnthropic, transcript: Transcript, offers: Offers, masker: Masker
+        self, store: Store, client: AsyncAnthropic, transcript: Transcript, offers: Offers, around: Surroundings
     ) -> None:
         self._store = store
         self._client = client
         self._transcript = transcript
         self._offers = offers
-        self._masker = masker
+        self._masker = around.masker
+        self._home = around.home
 
     @activity.defn(name=CALL_MODEL)
     async def call_model(self, at: StepRef) -> ModelReply:
         """Make step `at.step`'s model call, unless its reply is recorded already."""
         attempt = activity.info().attempt
         async with alive():
-            begun = await self._store.steps.begin(at, attempt, await self._offers.current())
+            begun = await self._store.steps.begin(at, attempt, await self._offers.current(), self._home)
             if begun.recorded is not None:
                 return begun.recorded
             return await self._make_call(at, attempt, begun.row)

@@ -97,7 +97,7 @@ class Judging:
         tool = self.tools.get(name)
         if tool is None:
             # What does not exist reads nothing and harms nothing: it only gets an error as its result.
-            ref = CallRef(call_id, name, "readOnly", digest(name, arguments), "refuse", quick=True)
+            ref = CallRef(call_id, name, "readOnly", digest(name, arguments), "refuse", quick=True, anywhere=True)
             return NewCall(ref, arguments, "safe", shown, self._unknown(name))
         spec = self.catalog.spec(tool.name)
         effect = _effect(tool, spec, arguments)
@@ -109,7 +109,8 @@ class Judging:
             refusal = _DEEP
         gate = "refuse" if refusal is not None else verdict.gate
         quick = gate == "refuse" or (spec is not None and spec.quick)
-        ref = CallRef(call_id, name, effect, digest(name, arguments), gate, quick=quick)
+        anywhere = gate == "refuse" or (spec is not None and spec.quick and not spec.in_workspace)
+        ref = CallRef(call_id, name, effect, digest(name, arguments), gate, quick=quick, anywhere=anywhere)
         return NewCall(ref, arguments, tool.security_level, shown, refusal)
 
     def _unknown(self, name: str) -> ResultError:

@@ -16,7 +16,7 @@ from temporalio.exceptions import ApplicationError
 from activities.failures import alive
 from activities.stopping import Stopped, until_stopped
 from activities.surroundings import SessionShelf, Surroundings
-from activities.tools.spec import ToolContext, ToolError, ToolOutput, Whole, call
+from activities.tools.spec import ToolContext, ToolError, ToolOutput, ToolSpec, Whole, call
 from session.events import Result, ResultError, ToolProgress
 from session.live import tool_scope
 from session.vocabulary import Effect
@@ -39,9 +39,13 @@ class ToolCalls:
 
     @activity.defn(name=RUN_TOOL)
     async def run_tool(self, at: ToolRef, effect: Effect) -> ToolFate:
-        """Run one call to its result, unless it has one already."""
+        """Run one call to its result, unless it has one already, or its workspace is elsewhere."""
         attempt = activity.info().attempt
         async with alive():
+            if at.abandoned:
+                return await self._store.calls.abandon(at)
+            if at.home not in ("", self._around.home):
+                return ToolFate(at.call_id, "pending", elsewhere=True)
             reads = effect == "readOnly" and at.gate == "run"
             claim = await (self._store.calls.look(at) if reads else self._store.calls.start(at, attempt))
             if claim.fate is not None:
@@ -77,7 +81,7 @@ class ToolCalls:
             told = "this tool was there when the session began and is not now; go on without it"
             raise ToolError("TOOL_GONE", f"{claim.call['name']}: {told}")
         try:
-            return await call(spec, claim.arguments, self._context(at, attempt, claim.session))
+            return await call(spec, claim.arguments, self._context(at, attempt, claim.session, spec))
         except (ToolError, ApplicationError):
             raise
         except Exception as error:  # a tool that breaks is an error for the model, not the end of the session
@@ -85,7 +89,7 @@ class ToolCalls:
             told = self._around.masker.mask(f"{spec.name} failed: {type(error).__name__}: {error}")
             raise ToolError("TOOL_FAILED", told) from error
 
-    def _context(self, at: ToolRef, attempt: int, session: Mapping[str, Any]) -> ToolContext:
+    def _context(self, at: ToolRef, attempt: int, session: Mapping[str, Any], spec: ToolSpec[Any]) -> ToolContext:
         scope = tool_scope(at.at.step, at.call_id)
 
         def progress(stream: Literal["stdout", "stderr"], text: str) -> None:
@@ -93,7 +97,8 @@ class ToolCalls:
             self._store.bus.publish_delta(at.at.session_id, scope, attempt, frame)
 
         try:
-            workspace = self._around.workspaces.of(session)
+            spaces = self._around.workspaces
+            workspace = spaces.of(session) if spec.in_workspace else spaces.root
         except (OSError, ValueError) as error:
             raise ToolError("WORKSPACE", f"the workspace cannot be used ({type(error).__name__})") from error
         return ToolContext(

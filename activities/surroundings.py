@@ -16,13 +16,15 @@ from store import Store
 
 @dataclass(frozen=True)
 class Surroundings:
-    """One per worker, made by its composition root."""
+    """One per worker, made by its composition root. `home` names the workspace root, the same for all workers that
+    have it; empty where there is nothing to tell apart."""
 
     workspaces: Workspaces
     catalog: Catalog
     policy: ToolPolicy = field(default_factory=ToolPolicy)
     masker: Masker = field(default_factory=Masker)
     jobs: Jobs = field(default_factory=Jobs)
+    home: str = ""
 
 
 class SessionShelf:

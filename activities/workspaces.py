@@ -2,6 +2,7 @@
 
     root/conv_…                 a conversation's own, made by the first tool that needs it
     root/anything/else          what sessions ask for by name; never ours to remove
+    root/.perdure/home          the root's own name, by which its workers find each other
     root/.perdure/own/conv_…    an empty file that says that the folder of this name was made here, for the conversation
     root/.perdure/gone/…        folders of removed conversations, on their way out
 
@@ -10,9 +11,12 @@ No conversation can be called `.perdure`, and no session may ask for it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 import stat
 import uuid
 from collections.abc import Mapping
@@ -21,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 OURS: Final = ".perdure"
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Workspaces:
@@ -44,6 +49,26 @@ class Workspaces:
             (self._own / str(row["conversation_id"])).touch()  # before the folder: a crash between leaves no stray one
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def home(self) -> str:
+        """The root's own name: the same for every worker that has this folder, on whatever machine, and for no other.
+
+        It is told by a file in the root. Where that is missing it is made, from what tells this folder apart, so that a
+        root that was emptied keeps its name. A copy of a root (a backup that was restored elsewhere) has the name of
+        the original: it takes its place. Raises OSError.
+        """
+        told = self.root / OURS / "home"
+        told.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return _name_in(told)
+        new = told.with_name(f"home.{uuid.uuid4().hex}")
+        new.write_text(_name_of(self.root.resolve()))
+        try:
+            with suppress(FileExistsError):  # another worker was faster
+                os.link(new, told)
+        finally:
+            new.unlink()
+        return _name_in(told)
 
     @property
     def _own(self) -> Path:
@@ -76,6 +101,19 @@ class Workspaces:
         for name in os.listdir(self._gone) if self._gone.is_dir() else []:
             _open(self._gone / name)
             shutil.rmtree(self._gone / name, ignore_errors=True)
+
+
+def _name_in(file: Path) -> str:
+    name = file.read_text().strip()
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{file} does not hold the name of a workspace root: remove it, and it is made anew")
+    return name
+
+
+def _name_of(root: Path) -> str:
+    machine = Path("/etc/machine-id")
+    told = [socket.gethostname(), machine.read_text().strip() if machine.is_file() else "", str(root)]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
 def _open(folder: Path) -> None:

@@ -11,6 +11,7 @@ from session.usage import Usage
 from session.vocabulary import CallStatus, CancelMode, Effect, Gate, Phase, StopReason
 
 TASK_QUEUE: Final = "perdure"
+"""Of workflow tasks and model calls: any worker takes them."""
 WORKFLOW: Final = "SessionWorkflow"
 CANCEL_SIGNAL: Final = "cancel"
 ADMIT_SIGNAL: Final = "admit"
@@ -39,6 +40,12 @@ SEARCH_ATTRIBUTES: Final[dict[str, str]] = {
     "PerdureStopReason": "Keyword",
     "PerdureTenant": "Keyword",
 }
+
+
+def tools_queue(task_queue: str, home: str) -> str:
+    """Of the tool calls that must run where a workspace is. `home` names a workspace root; every worker that has it
+    polls this queue beside `task_queue`. Without a home the calls go where everything goes."""
+    return f"{task_queue}-tools-{home}" if home else task_queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class CallRef:
     """A tool call without its content. `digest` tells whether two calls have the same name and arguments.
 
     `gate`: it runs, waits for an approval (`approval_id`, until `expires_ms`, Unix ms), or is refused. `quick`: it is
-    over within moments, so it need not travel.
+    over within moments, so it need not travel; `anywhere`: nor does it need the session's workspace.
     """
 
     id: str
@@ -84,13 +91,15 @@ class CallRef:
     approval_id: str = ""
     expires_ms: int = 0
     quick: bool = False
+    anywhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReply:
     """The small value `call_model` returns. `interrupted`: it was stopped before the reply was whole.
 
-    `total` and `total_cost`: what the session has spent with this reply, cut attempts included.
+    `total` and `total_cost`: what the session has spent with this reply, cut attempts included. `home`: the workspace
+    root that holds the session's workspace.
     """
 
     usage: Usage = field(default_factory=Usage)
@@ -99,25 +108,33 @@ class ModelReply:
     interrupted: bool = False
     total: Usage | None = None
     total_cost: float | None = None
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolRef:
-    """Names one tool call of one step. A call that asked for an approval is run when the wait for it is over."""
+    """Names one tool call of one step. A call that asked for an approval is run when the wait for it is over.
+
+    `home`: the workspace root that it must run in, if any. `abandoned`: no worker that has it took the call in time;
+    it is answered and not run.
+    """
 
     at: StepRef
     call_id: str
     gate: Gate = "run"
+    home: str = ""
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ToolFate:
-    """The small value `run_tool` returns."""
+    """The small value `run_tool` returns. `elsewhere`: nothing was done, since the workspace is on another machine."""
 
     call_id: str
     status: CallStatus
     duration_ms: int = 0
     interrupted: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,15 @@ OUTCOME_UNKNOWN = Result(
     ),
 )
 
+WORKSPACE_AWAY = Result(
+    success=False,
+    error=ResultError(
+        code="WORKSPACE_AWAY",
+        message="The workspace of this session is on a machine that does not answer now, so the call was not run. Files"
+        " cannot be reached until that machine is back.",
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -94,16 +103,9 @@ class Calls:
         """
         async with self.ledgers.open(at.at.session_id) as ledger:
             call = await _call(ledger, at)
-            if call["result"] is not None:
-                return Claim(call, ledger.row, _fate(call))
-            if ledger.is_terminal:
-                raise SessionOver(ledger.id)
-            if call["status"] == "started" and call["effect"] != "readOnly":
-                fate = await _record(ledger, at, call, OUTCOME_UNKNOWN)
-                return Claim(call, ledger.row, fate)
             approval = await of_call(ledger, at.at.step, at.call_id) if at.gate == "ask" else None
-            if (refused := await _refused(ledger, at, call, approval)) is not None:
-                return Claim(call, ledger.row, refused)
+            if (fate := await _settled(ledger, at, call, approval)) is not None:
+                return Claim(call, ledger.row, fate)
             started = {
                 "status": "started",
                 "epoch_ms": at.at.epoch_ms,
@@ -114,6 +116,14 @@ class Calls:
             await ledger.connection.execute(_STARTED, {**_names(at), **values})
             edited = approval is not None and approval["arguments"] is not None
             return Claim({**call, **started}, ledger.row, edited=edited)
+
+    async def abandon(self, at: ToolRef) -> ToolFate:
+        """Answer a call that no worker took which has its workspace. Raises NotFound, SessionOver."""
+        async with self.ledgers.open(at.at.session_id) as ledger:
+            call = await _call(ledger, at)
+            approval = await of_call(ledger, at.at.step, at.call_id) if at.gate == "ask" else None
+            fate = await _settled(ledger, at, call, approval)
+            return fate or await _record(ledger, at, call, WORKSPACE_AWAY, 0)
 
     async def look(self, at: ToolRef) -> Claim:
         """Like `start` for a call that only reads: nothing is written, since running it twice does no harm."""
@@ -159,6 +169,20 @@ async def _call(ledger: Ledger, at: ToolRef) -> Row:
 def _fate(call: Mapping[str, Any]) -> ToolFate:
     status: Literal["success", "error"] = "success" if call["status"] == "success" else "error"
     return ToolFate(call["call_id"], status, call["duration_ms"] or 0)
+
+
+async def _settled(
+    ledger: Ledger, at: ToolRef, call: Mapping[str, Any], approval: Mapping[str, Any] | None
+) -> ToolFate | None:
+    """The fate of a call that must not run (any more): it has a result, its fate is unknown, or it was refused; None
+    for one that may. Raises SessionOver."""
+    if call["result"] is not None:
+        return _fate(call)
+    if ledger.is_terminal:
+        raise SessionOver(ledger.id)
+    if call["status"] == "started" and call["effect"] != "readOnly":
+        return await _record(ledger, at, call, OUTCOME_UNKNOWN)
+    return await _refused(ledger, at, call, approval)
 
 
 async def _refused(

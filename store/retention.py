@@ -14,12 +14,14 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.database import Database, every
+from store.homes import forget
 from store.schema import audit, conversations, removals
 
 
 async def remove(connection: AsyncConnection, conversation_id: str, now_ms: int) -> None:
     """Take a conversation away inside the caller's transaction, which holds its row and knows that it is idle."""
     await connection.execute(delete(conversations).where(conversations.c.id == conversation_id))
+    await forget(connection, conversation_id)
     await connection.execute(delete(removals).where(removals.c.conversation_id == conversation_id))
     await connection.execute(insert(removals), {"conversation_id": conversation_id, "removed_ms": now_ms})
 

@@ -94,6 +94,7 @@ sessions = Table(
     Column("security_mode", _Name(16), nullable=False),
     Column("settings", _Text, nullable=False),
     Column("toolset", _Name(64)),
+    Column("home", _Name(64)),
     Column("step", Integer, nullable=False, default=0),
     Column("attempt", Integer, nullable=False, default=0),
     Column("epoch_ms", BigInteger, nullable=False, default=0),
@@ -249,6 +250,13 @@ notes = Table(
     Column("updated_ms", BigInteger, nullable=False),
 )
 """What tools keep for later calls in the same conversation, the to-do list among it."""
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("name", _Text, primary_key=True),
+    Column("home", _Name(64), nullable=False),
+)
 
 removals = Table(
     "removals",

@@ -21,6 +21,7 @@ from session.usage import Usage
 from session.wire import CallRef, ModelReply, StepRef
 from store.completing import complete_step
 from store.database import Row, first
+from store.homes import settle
 from store.ledger import Fenced, Ledger, Ledgers, SessionOver
 from store.replies import NewCall, Reply, reply_facts
 from store.schema import tool_calls, turns
@@ -70,11 +71,11 @@ class Steps:
         self.ledgers = ledgers
         self.database = ledgers.database
 
-    async def begin(self, at: StepRef, attempt: int, toolset: str | None = None) -> Begun:
+    async def begin(self, at: StepRef, attempt: int, toolset: str | None = None, home: str = "") -> Begun:
         """Begin (or begin again) a step: `step:start` once, `step:retry` for later attempts, status `running`.
 
-        `toolset`: the digest of the tools that this worker offers, kept if the session has none yet. Returns the
-        recorded reply if there is one. Raises NotFound, SessionOver, Fenced.
+        `toolset`: the digest of the tools that this worker offers, `home`: its workspace root, each kept if the session
+        has none yet. Returns the recorded reply if there is one. Raises NotFound, SessionOver, Fenced.
         """
         async with self.ledgers.open(at.session_id) as ledger:
             row = ledger.row
@@ -88,6 +89,8 @@ class Steps:
             ledger.changes |= {"epoch_ms": at.epoch_ms, "step": at.step, "attempt": attempt}
             if row["toolset"] is None and toolset is not None:
                 ledger.changes["toolset"] = toolset
+            if row["home"] is None and home:
+                await settle(ledger, home)
             scope = model_scope(at.step)
             if begun_before:
                 if not await ledger.has_fact(_retry_key(at, attempt)):
@@ -95,7 +98,7 @@ class Steps:
                     ledger.append(_retry_key(at, attempt), lost, closes=scope, attempt=attempt)
             else:
                 self._start_step(ledger, at, attempt)
-        return Begun({**row, "toolset": ledger.value("toolset")})
+        return Begun({**row, "toolset": ledger.value("toolset"), "home": ledger.value("home")})
 
     def _start_step(self, ledger: Ledger, at: StepRef, attempt: int) -> None:
         ledger.changes["step_started_ms"] = ledger.now_ms
@@ -166,8 +169,7 @@ class Steps:
                     await require(ledger, at.step, call)
             if not reply.calls:
                 await complete_step(ledger, at.step, reply.usage, 0)
-            calls = [call.ref for call in reply.calls]
-            return ModelReply(reply.usage, reply.cost, calls, False, ledger.usage, ledger.value("cost"))
+            return _told(ledger, reply.usage, reply.cost, [call.ref for call in reply.calls])
 
     def _gated(self, ledger: Ledger, call: NewCall) -> NewCall:
         return replace(call, ref=asked(ledger, call, self.database.new_id("appr"))) if call.ref.gate == "ask" else call
@@ -209,8 +211,12 @@ async def _recorded(ledger: Ledger, step: int) -> ModelReply | None:
 
 def _reply_of(ledger: Ledger, turn: Row) -> ModelReply:
     calls = [CallRef(**call) for call in json.loads(turn["calls"])]
-    usage = Usage(**json.loads(turn["usage"]))
-    return ModelReply(usage, turn["cost"], calls, False, ledger.usage, ledger.value("cost"))
+    return _told(ledger, Usage(**json.loads(turn["usage"])), turn["cost"], calls)
+
+
+def _told(ledger: Ledger, usage: Usage, cost: float | None, calls: list[CallRef]) -> ModelReply:
+    home = ledger.value("home") or ""
+    return ModelReply(usage, cost, calls, False, ledger.usage, ledger.value("cost"), home)
 
 
 async def _put_turn(ledger: Ledger, step: int, reply: Reply, *, partial: bool, again: bool) -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityCancellationType, ActivityConfig, LocalActivityConfig
-
-Left = Callable[[], timedelta]
-"""How much of the session's time is left."""
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=5)
 """A killed worker costs at most this until another attempt starts; heartbeats come every second."""
@@ -31,12 +27,16 @@ RETRY_AT_ONCE = RetryPolicy(
 """For a lost worker or a store that is away. A provider's failure brings its own delay with it."""
 
 
+NOT_TAKEN = timedelta(seconds=30)
+"""How long a tool call waits for a worker that has its workspace: one that is started again is back much sooner, and
+where it is gone the model has time left to say so."""
+
 LOCAL_RETRY = timedelta(seconds=1)
 """A local activity that waits longer for its next attempt waits in Temporal, so that signals get through."""
 
 
 def step_options(left: timedelta, summary: str) -> ActivityConfig:
-    """For `call_model` and `run_tool`: within the session's time, noticed quickly when lost, waited for when cancelled,
+    """For `call_model`: within the session's time, noticed quickly when lost, waited for when cancelled,
     so that what was done is recorded before the session closes."""
     return ActivityConfig(
         schedule_to_close_timeout=left + AFTER_DEADLINE,
@@ -44,6 +44,13 @@ def step_options(left: timedelta, summary: str) -> ActivityConfig:
         retry_policy=RETRY_AT_ONCE,
         cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=summary,
+    )
+
+
+def tool_options(left: timedelta, summary: str, task_queue: str) -> ActivityConfig:
+    """For a `run_tool` on the queue of the workers that have the workspace."""
+    return ActivityConfig(
+        **step_options(left, summary), task_queue=task_queue, schedule_to_start_timeout=min(NOT_TAKEN, left)
     )
 
 

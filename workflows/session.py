@@ -70,6 +70,7 @@ class SessionWorkflow:
     def __init__(self, start: SessionInput) -> None:
         self._start = start
         self._state = State(Budget(start.max_steps, start.max_budget, start.max_cost_usd))
+        self._home = ""
         self._phase: Phase = "callingModel"
         self._may_begin = not start.waits
         self._cancel: CancelRequest | None = None
@@ -217,6 +218,7 @@ class SessionWorkflow:
             **step_options(self._left(), f"step {move.step} · {self._start.model}"),
         )
         self._state = apply_reply(self._state, reply)
+        self._home = reply.home
         if reply.interrupted:
             await self._wait_to_be_stopped()
 
@@ -235,7 +237,7 @@ class SessionWorkflow:
         async with self._slots:
             self._count(+1)
             try:
-                fate = await run_call(self._at(step), call, self._left)
+                fate = await run_call(self._at(step), call, self._home, self._left)
             finally:
                 self._count(-1)
         self._state = apply_result(self._state, fate)

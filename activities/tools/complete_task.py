@@ -36,4 +36,5 @@ TOOL = ToolSpec(
     output_cap=20_000,
     run=run,
     quick=True,
+    in_workspace=False,
 )

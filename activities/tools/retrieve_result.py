@@ -108,4 +108,5 @@ TOOL = ToolSpec(
     output_cap=MOST_SHOWN + 1_000,
     run=run,
     quick=True,
+    in_workspace=False,
 )

@@ -113,7 +113,8 @@ class ToolSpec(Generic[ArgsT]):
 
     `subject` names the argument that patterns such as `exec(git *)` are held against. `runs_commands`: it
     starts programs, so where a session is confined to the sandbox, it runs there. `quick`: it is over within moments
-    (a bounded piece of the workspace or of the store; no program, no network). `effect_of` tells the effect where it
+    (a bounded piece of the workspace or of the store; no program, no network); without `in_workspace` it does not even
+    touch the workspace. `effect_of` tells the effect where it
     depends on the (unchecked) arguments.
     """
 
@@ -128,6 +129,7 @@ class ToolSpec(Generic[ArgsT]):
     subject: str | None = None
     runs_commands: bool = False
     quick: bool = False
+    in_workspace: bool = True
     effect_of: Callable[[Mapping[str, Any]], Effect] | None = None
     schema: Mapping[str, Any] | None = None
     """The JSON schema of the arguments where `arguments` does not tell it; then `run` checks them itself."""

@@ -85,4 +85,5 @@ TOOL = ToolSpec(
     output_cap=120_000,
     run=run,
     quick=True,
+    in_workspace=False,
 )

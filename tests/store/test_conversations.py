@@ -144,7 +144,7 @@ async def test_deleting_a_conversation_leaves_nothing_of_it_and_all_of_the_other
     async def lived(key: str) -> str:
         started = await begin_session(store, caller=Caller("t", key, "h"))
         at = step(started.session)
-        await store.steps.begin(at, 1, await store.toolsets.publish([EXEC]))
+        await store.steps.begin(at, 1, await store.toolsets.publish([EXEC]), "home")
         asks = asking("t", command="ls")
         told = await store.steps.record_reply(at, 1, reply("a", asks, new_call("u")))
         decision = await store.approvals.offer(told.calls[0].approval_id, Offer("allow-always", "ann"))

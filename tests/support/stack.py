@@ -30,7 +30,7 @@ from session.masking import Masker
 from settings import Settings
 from store import Store, open_store
 from store.bus import InProcessBus
-from worker import make_worker, surroundings
+from worker import make_workers, polling, surroundings
 
 GRACE = timedelta(seconds=1)
 
@@ -91,8 +91,8 @@ async def working(
         provider_client(settings.anthropic_api_key, settings.anthropic_base_url, silence_seconds) as provider,
     ):
         around = surroundings(settings, sources)
-        worker = make_worker(client, store, provider, around, task_queue=task_queue, grace=GRACE, version=version)
-        async with worker:
+        workers = make_workers(client, store, provider, around, task_queue=task_queue, grace=GRACE, version=version)
+        async with polling(workers):
             yield
         await around.jobs.close()
 

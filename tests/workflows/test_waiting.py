@@ -55,7 +55,7 @@ async def test_a_cancel_ends_it_while_it_waits(client: Client, cache: int, mode:
         await started(handle)
         await handle.signal(CANCEL_SIGNAL, CancelRequest(mode, by="somebody"))
         assert await handle.result() == "cancelled"
-        assert await events(handle, "ACTIVITY_TASK_SCHEDULED") == 1, "only its end was recorded"
+        assert await events(handle, "ACTIVITY_TASK_SCHEDULED") == 0, "nothing was bought"
     assert (played.model_calls, played.endings) == ([], [Ending("cancelled", cancelled_by="somebody")])
 
 
