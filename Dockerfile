@@ -1,4 +1,4 @@
-# One image for every role: `serve` (all in one, the default), `api`, `worker`.
+# One image for every role: `serve` (all in one, the default), `api`, `worker`, `migrate`.
 FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/perdure

@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(forms.api_keys)] = Field(
         (), validation_alias="PERDURE_API_KEYS"
     )
+    worker_port: int | None = Field(None, validation_alias="PERDURE_WORKER_PORT", ge=0, le=65535)
+    temporal_metrics: str | None = Field(None, validation_alias="PERDURE_TEMPORAL_METRICS", pattern=r"^\S+:\d{1,5}$")
     retention_days: float | None = Field(None, validation_alias="PERDURE_RETENTION_DAYS", gt=0)
     audit_retention_days: float | None = Field(None, validation_alias="PERDURE_AUDIT_RETENTION_DAYS", gt=0)
     exec_sandbox: SandboxMode = Field("auto", validation_alias="PERDURE_EXEC_SANDBOX")

@@ -13,7 +13,7 @@ from rich.console import Console
 from cli import client, demonstration, deploys, diagnosis, logs, roles
 from cli.whereabouts import EmbeddedError
 from settings import Settings, SettingsError
-from store import StoreUnavailable
+from store import StoreUnavailable, migrate_database
 
 app = typer.Typer(
     name="perdure",
@@ -125,6 +125,15 @@ def versions(data_dir: DataDir = None) -> None:
         await deploys.versions(console, await deploys.connected(settings))
 
     asyncio.run(told())
+
+
+@app.command()
+def migrate(data_dir: DataDir = None) -> None:
+    """Bring the store's schema up to date and say from which revision; api and worker do it at their start as well."""
+    settings = settings_of(data_dir=data_dir)
+    before, after = asyncio.run(migrate_database(settings.sqlalchemy_url))
+    told = f"was up to date at {after}" if before == after else f"brought from {before or 'nothing'} to {after}"
+    console.print(f"{settings.database_address}: {told}")
 
 
 @app.command()

@@ -27,6 +27,7 @@ from typing import Any
 import uvicorn
 import uvloop
 from temporalio.client import Client
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
 from cli.embedded import EmbeddedTemporal, find_embedded
@@ -63,7 +64,7 @@ async def whole_service(settings: Settings) -> AsyncIterator[Service]:
         if settings.temporal is None:
             embedded = await stack.enter_async_context(EmbeddedTemporal(settings.data_dir, SEARCH_ATTRIBUTES))
         store = await stack.enter_async_context(opened_store(settings))
-        client = await connect(settings, embedded)
+        client = await connect(settings, embedded, measured=True)
         # With the embedded Temporal a new version takes this one's place: nobody else could go on with its sessions.
         build_id = None if embedded else settings.build_id
         await stack.enter_async_context(_working(client, store, settings, build_id))
@@ -77,18 +78,25 @@ async def api_alone(settings: Settings) -> AsyncIterator[Service]:
     check_address(settings)
     listener = listen(settings.host, settings.port)
     async with opened_store(settings) as store:
-        client = await connect(settings, None, lazy=True)
+        client = await connect(settings, None, lazy=True, measured=True)
         async with _serving(settings, store, client, listener) as url:
             yield Service(url)
 
 
 @asynccontextmanager
 async def worker_alone(settings: Settings) -> AsyncIterator[None]:
-    """The worker role. Raises StartError."""
-    async with opened_store(settings) as store:
-        client = await connect(settings, None)
-        async with _working(client, store, settings, settings.build_id):
-            yield
+    """The worker role; PERDURE_WORKER_PORT answers how it is (cli/worker_health.py). Raises StartError."""
+    async with AsyncExitStack() as stack:
+        listener = None
+        if settings.worker_port is not None:
+            listener = listen(settings.host, settings.worker_port)
+            stack.callback(listener.close)
+        store = await stack.enter_async_context(opened_store(settings))
+        client = await connect(settings, None, measured=True)
+        if listener is not None:
+            await stack.enter_async_context(_telling(client, store, listener))
+        await stack.enter_async_context(_working(client, store, settings, settings.build_id))
+        yield
 
 
 @asynccontextmanager
@@ -104,10 +112,13 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
         await store.close()
 
 
-async def connect(settings: Settings, embedded: EmbeddedTemporal | None, *, lazy: bool = False) -> Client:
+async def connect(
+    settings: Settings, embedded: EmbeddedTemporal | None, *, lazy: bool = False, measured: bool = False
+) -> Client:
     """A client of the configured Temporal, of the one given, or of the one that runs on the data dir.
 
-    `lazy`: it connects with its first call (a worker's cannot). Raises StartError.
+    `lazy`: it connects with its first call (a worker's cannot). `measured`: PERDURE_TEMPORAL_METRICS serves the SDK's
+    metrics. Raises StartError.
     """
     if settings.temporal is not None:
         target: dict[str, Any] = dict(settings.temporal.connect_config)
@@ -120,10 +131,20 @@ async def connect(settings: Settings, embedded: EmbeddedTemporal | None, *, lazy
                 f"No Temporal: set TEMPORAL_ADDRESS, or run `perdure serve --data-dir {settings.data_dir}` beside this."
             )
         target = {"target_host": found.address}
+    if measured and settings.temporal_metrics is not None:
+        target["runtime"] = _measuring(settings.temporal_metrics)
     try:
         return await Client.connect(**target, lazy=lazy)
     except (RPCError, RuntimeError) as error:
         raise StartError(f"Temporal at {target.get('target_host')} does not answer: {error}") from error
+
+
+def _measuring(address: str) -> Runtime:
+    """Raises StartError."""
+    try:
+        return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=address)))
+    except (RuntimeError, ValueError) as error:
+        raise StartError(f"PERDURE_TEMPORAL_METRICS: {address} cannot be used; choose another address.") from error
 
 
 def check_address(settings: Settings) -> None:
@@ -162,22 +183,10 @@ async def _serving(settings: Settings, store: Store, client: Client, listener: s
     from api.app import create_app  # noqa: PLC0415 (see the head of this file)
 
     app = create_app(settings, store, client)
-    config = uvicorn.Config(
-        app,
-        log_config=None,  # its lines go the way of all others, which masks them
-        log_level="warning",
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=30,
-        ws="none",
-    )
-    server = _Server(config)
+    server = _Server(_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        if serving.done():
-            serving.result()
-            raise StartError("the API's server ended while it started")
+        await _started(server, serving)
         if not settings.api_keys:
             logger.info("no keys are configured: listening on loopback only")
         host, port = listener.getsockname()[:2]
@@ -189,6 +198,41 @@ async def _serving(settings: Settings, store: Store, client: Client, listener: s
         server.should_exit = True
         app.state.parts.feeds.close()
         await serving
+
+
+@asynccontextmanager
+async def _telling(client: Client, store: Store, listener: socket.socket) -> AsyncIterator[None]:
+    """A worker's port. It answers until the worker has drained."""
+    from cli.worker_health import health_app  # noqa: PLC0415 (see the head of this file)
+
+    server = _Server(_config(health_app(client, store)))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await _started(server, serving)
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,  # its lines go the way of all others, which masks them
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=30,
+        ws="none",
+    )
+
+
+async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    """Raises StartError."""
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if serving.done():
+        serving.result()
+        raise StartError("the server ended while it started")
 
 
 class _Server(uvicorn.Server):

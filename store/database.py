@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from session.ids import RANDOM_BYTES, Prefix, make_id
-from store.migrate import migrate
+from store.migrate import Migrated, migrate
 from store.sqlite import WriteAheadLog, open_connection
 
 Row = dict[str, Any]
@@ -113,9 +113,7 @@ async def open_database(
     `busy_timeout_seconds`: how long a statement waits on SQLite for another process's lock. Raises StoreUnavailable
     when the database cannot be reached.
     """
-    parsed = make_url(url)
-    is_sqlite = parsed.get_backend_name() == "sqlite"
-    engine = _sqlite(parsed, busy_timeout_seconds) if is_sqlite else _postgresql(parsed)
+    engine = _engine(url, busy_timeout_seconds)
     try:
         with _named_failures():
             await migrate(engine.execution_options(**_WRITE))
@@ -123,6 +121,21 @@ async def open_database(
         await engine.dispose()
         raise
     return Database(engine, clock)
+
+
+async def migrate_database(url: str) -> Migrated:
+    """Bring the schema at such a URL to the newest revision, and say from which. Raises StoreUnavailable."""
+    engine = _engine(url, BUSY_TIMEOUT_SECONDS)
+    try:
+        with _named_failures():
+            return await migrate(engine.execution_options(**_WRITE))
+    finally:
+        await engine.dispose()
+
+
+def _engine(url: str, busy_timeout_seconds: float) -> AsyncEngine:
+    parsed = make_url(url)
+    return _sqlite(parsed, busy_timeout_seconds) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
 
 
 def _postgresql(url: URL) -> AsyncEngine:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
-from store import open_database
+from store import Store, migrate_database, open_database
+from store.bus import InProcessBus
 from store.schema import metadata
+from tests.store.acting import new_session
 
 ROOT = Path(__file__).parents[2]
 OPEN = """
@@ -66,6 +68,26 @@ async def test_processes_that_start_at_once_on_a_new_database_all_succeed(empty_
         assert await process.stdout.readline() == b"ready\n"
     ended = await asyncio.gather(*(process.communicate(b"go\n") for process in started))
     assert [(process.returncode, said[1]) for process, said in zip(started, ended, strict=True)] == [(0, b"")] * 4
+
+
+async def test_a_migration_says_from_which_revision_to_which(empty_url: str) -> None:
+    first, second = await migrate_database(empty_url), await migrate_database(empty_url)
+    assert first.before is None
+    assert first.after is not None
+    assert second == (first.after, first.after)
+
+
+async def test_code_that_is_older_than_the_schema_works_on_and_leaves_it(empty_url: str) -> None:
+    """A process of the release before is started again during a deploy, or after it was taken back."""
+    await migrate_database(empty_url)
+    database = await open_database(empty_url)
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await database.close()
+    assert await migrate_database(empty_url) == ("9999", "9999")
+    opened = Store.over(await open_database(empty_url), InProcessBus())
+    assert (await new_session(opened)).status == "created"
+    await opened.close()
 
 
 async def test_openings_in_one_process_at_once_all_succeed(empty_url: str) -> None:
