@@ -4,8 +4,8 @@
     PERDURE_AUDIT_RETENTION_DAYS   an audit entry that is older goes, whether its conversation is still there or not
 
 Every API has this loop, and nothing decides which one works: whoever comes second finds less to do. Each transaction
-is one conversation or one batch of entries, with a pause after it, so that sessions get their turn at the store. A
-crash costs nothing: the next round does what was left.
+is one conversation, or one batch of its long results or of entries, with a pause after it, so that sessions get their
+turn at the store. A crash costs nothing: the next round does what was left.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ PAUSE_SECONDS = 0.05
 BATCH = 100
 """Conversations that are looked up at a time."""
 AUDIT_BATCH = 500
+OUTPUTS_BATCH = 32
+"""Pieces of long results, 64 KiB each, that are removed at a time."""
 REMEMBERED_DAYS = 90
 """How long a removal is remembered: as long a worker may be away and still take the folders when it is back."""
 
@@ -65,6 +67,8 @@ class Retention:
             logger.info("removed %d conversations without activity for %s days", gone, self._days)
 
     async def _remove(self, conversation_id: str, before_ms: int) -> bool:
+        while await self._store.retention.trim_outputs(conversation_id, before_ms, OUTPUTS_BATCH):
+            await asyncio.sleep(PAUSE_SECONDS)
         removed = await self._store.retention.remove_idle(conversation_id, before_ms)
         await asyncio.sleep(PAUSE_SECONDS)
         return removed

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.database import Database, every
 from store.homes import forget
-from store.schema import audit, conversations, removals
+from store.schema import audit, conversations, outputs, removals, sessions
 
 
 async def remove(connection: AsyncConnection, conversation_id: str, now_ms: int) -> None:
@@ -55,6 +55,23 @@ class Retention:
                 return False
             await remove(connection, conversation_id, self.database.clock())
         return True
+
+    async def trim_outputs(self, conversation_id: str, before_ms: int, limit: int) -> int:
+        """Remove at most `limit` pieces of the long results of a conversation that is still idle; return how many went.
+
+        They are most of what a conversation weighs. What is then left of it goes in one quick transaction, and a
+        conversation that is taken up again in between has lost nothing but what `retrieve_result` would read.
+        """
+        columns = conversations.c
+        idle = select(columns.id).where(
+            columns.id == conversation_id, columns.updated_ms < before_ms, columns.active_session_id.is_(None)
+        )
+        mine = select(sessions.c.id).where(sessions.c.conversation_id.in_(idle))
+        piece = tuple_(outputs.c.session_id, outputs.c.call_id, outputs.c.start)
+        some = select(outputs.c.session_id, outputs.c.call_id, outputs.c.start)
+        some = some.where(outputs.c.session_id.in_(mine)).limit(limit)
+        async with self.database.write() as connection:
+            return (await connection.execute(delete(outputs).where(piece.in_(some)))).rowcount
 
     async def trim_audit(self, before_ms: int, limit: int) -> int:
         """Remove at most `limit` audit entries from before then, the oldest first; return how many went."""

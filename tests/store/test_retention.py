@@ -48,6 +48,18 @@ async def test_only_conversations_that_nobody_used_since_then_are_idle(store: St
     assert await store.retention.idle(limit, 10) == ["conv_empty", "conv_old"], "its session has just ended"
 
 
+async def test_long_results_of_an_idle_conversation_go_in_batches_and_nobody_elses(store: Store, clock: Clock) -> None:
+    await made(store, "conv_1", "conv_2")
+    one, other = await lived(store, "conv_1"), await lived(store, "conv_2")
+    clock.now += DAY
+    await touched(store.database, "conv_2")
+    assert await store.retention.trim_outputs("conv_2", clock.now, 10) == 0, "it is in use"
+    assert await store.retention.trim_outputs("conv_1", clock.now, 10) == 1
+    assert await store.retention.trim_outputs("conv_1", clock.now, 10) == 0
+    assert await store.shelves.output(one, "t", 0, 99) is None
+    assert await store.shelves.output(other, "t", 0, 99) == ("all of it", 9)
+
+
 async def test_a_conversation_that_is_used_after_all_is_not_removed(store: Store, clock: Clock) -> None:
     await made(store, "conv_1")
     clock.now += DAY
