@@ -181,8 +181,12 @@ class Settings(BaseSettings):
     @property
     def database_address(self) -> str:
         """`database_url` as it may be shown: without user, password and options."""
-        scheme, rest = self.database_url.split("://", 1)
-        return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+        return _address(self.database_url)
+
+    @property
+    def bus_address(self) -> str:
+        """`bus_url` as it may be shown, or what there is instead."""
+        return _address(self.bus_url) if self.bus_url else "in-process"
 
     def secret_values(self) -> tuple[str, ...]:
         """Every secret in plain text, for masking what is shown; longest first, so that no part of one is left."""
@@ -200,3 +204,8 @@ class Settings(BaseSettings):
             password = (urlsplit(url).password if url else None) or ""
             found += [password, unquote(password)]
         return tuple(sorted({secret for secret in found if secret}, key=len, reverse=True))
+
+
+def _address(url: str) -> str:
+    scheme, rest = url.split("://", 1)
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"

@@ -17,7 +17,7 @@ from activities.tools.sandbox import INSTALL, probe
 from cli import roles
 from cli.embedded import TemporalMissing, find_embedded, temporal_binary
 from settings import Settings
-from store import StoreUnavailable
+from store import StoreUnavailable, open_bus
 
 State = Literal["ok", "off", "broken"]
 
@@ -54,7 +54,7 @@ async def examine(settings: Settings, url: str) -> list[Finding]:
         _workspace(settings),
         await asyncio.to_thread(_sandbox, settings),
         await _store(settings),
-        Finding("bus", settings.bus_url or "in-process", "ok"),
+        await _bus(settings),
         await _temporal(settings),
         await _api(url),
     ]
@@ -99,6 +99,16 @@ async def _store(settings: Settings) -> Finding:
     except (StoreUnavailable, roles.StartError, OSError) as error:
         return Finding("store", settings.database_address, "broken", str(error))
     return Finding("store", settings.database_address, "ok")
+
+
+async def _bus(settings: Settings) -> Finding:
+    bus = open_bus(settings.bus_url)
+    try:
+        up = await bus.is_up()
+    finally:
+        await bus.close()
+    away = "does not answer: sessions run on, streams have facts and no deltas"
+    return Finding("bus", settings.bus_address, "ok" if up else "broken", "" if up else away)
 
 
 async def _temporal(settings: Settings) -> Finding:

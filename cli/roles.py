@@ -33,8 +33,7 @@ from temporalio.service import RPCError
 from cli.embedded import EmbeddedTemporal, find_embedded
 from session.wire import SEARCH_ATTRIBUTES
 from settings import Settings
-from store import Store, open_store
-from store.bus import InProcessBus
+from store import Store, open_bus, open_store
 
 logger = logging.getLogger("perdure")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -103,9 +102,7 @@ async def worker_alone(settings: Settings) -> AsyncIterator[None]:
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.workspace_root.mkdir(parents=True, exist_ok=True)
-    if settings.bus_url is not None:
-        raise StartError("PERDURE_BUS_URL: only the in-process bus exists so far; leave it unset.")
-    store = await open_store(settings.sqlalchemy_url, InProcessBus())
+    store = await open_store(settings.sqlalchemy_url, open_bus(settings.bus_url))
     try:
         yield store
     finally:

@@ -103,13 +103,16 @@ class Tail:
         self.last, self._n = fact.offset, 0
         return Frame(Position(fact.offset), fact.frame)
 
-    def see_delta(self, scope: str, attempt: int, text: str) -> Frame | None:
+    def see_delta(self, scope: str, attempt: int, text: str, at: Position | None = None) -> Frame | None:
         """Take a delta and give it its id; None when it comes too late (its scope is closed, its step over, a newer
-        attempt announced) or too early (no fact was seen yet: without an offset it would have a false id)."""
-        if self.last == 0 or not self._may_speak(scope, attempt):
+        attempt announced) or too early (no fact was seen yet: without an offset it would have a false id).
+
+        `at`: the id that it has already, where another than this tail gives them, in the same order.
+        """
+        if (self.last == 0 and at is None) or not self._may_speak(scope, attempt):
             return None
         self._n += 1
-        frame = Frame(Position(self.last, self._n), text)
+        frame = Frame(at or Position(self.last, self._n), text)
         self._kept.append(_Kept(frame, scope, attempt))
         self._size += len(text)
         while len(self._kept) > KEEP_DELTAS or self._size > KEEP_BYTES:

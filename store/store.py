@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from store.approvals import Approvals
 from store.audit import Audit
-from store.bus import Bus
+from store.bus import Bus, InProcessBus
 from store.calls import Calls
 from store.conversations import Conversations
 from store.database import Database, open_database
@@ -23,6 +23,7 @@ from store.starting import Starting
 from store.steps import Steps
 from store.toolsets import Toolsets
 from store.transcript import Transcripts
+from store.valkey import ValkeyBus
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ class Store:
     async def close(self) -> None:
         await self.bus.close()
         await self.database.close()
+
+
+def open_bus(url: str | None) -> Bus:
+    """The bus that a setting names: Valkey's, or without one that of this process."""
+    return InProcessBus() if url is None else ValkeyBus(url)
 
 
 async def open_store(url: str, bus: Bus, clock: Callable[[], int] | None = None) -> Store:

@@ -13,17 +13,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+import redis
 from hypothesis import settings
 
 from store import Store, open_database
 from store.bus import InProcessBus
 from tests.store.acting import Clock
 from tests.support.postgres import server_maker
+from tests.support.valkey import Valkey, running_valkey
 
 settings.register_profile("perdure", deadline=None, database=None)
 settings.load_profile("perdure")
@@ -114,6 +117,20 @@ def postgres() -> Iterator[PostgreSQL]:
         server.remove()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """A Valkey that holds nothing."""
+    with closing(redis.Redis.from_url(valkey_server.url)) as client:
+        client.flushall()
+    return valkey_server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

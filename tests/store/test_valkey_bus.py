@@ -1,0 +1,227 @@
+"""Claims about the Valkey bus between processes: one order and one id for all, through restarts, pauses and losses."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from session.live import KEEP_DELTAS, Frame, StoredFact, model_scope
+from session.vocabulary import CancelMode
+from store.valkey import ValkeyBus
+from store.valkey_outgoing import MOST_WAITING
+from tests.store.listening import settle
+from tests.support.valkey import Valkey, running_valkey
+
+SCOPE = model_scope(1)
+
+
+class Ear:
+    """A reader of one process: what it knows after joining and listening, each id once and in order."""
+
+    def __init__(self, bus: ValkeyBus, session_id: str = "s") -> None:
+        self.heard: dict[str, str] = {}
+        self.over = False
+        kept, self.leave = bus.subscribe(session_id, self)
+        self(kept, False)
+
+    def __call__(self, frames: list[Frame], over: bool) -> None:
+        for frame in frames:
+            assert str(frame.at) not in self.heard, "nothing is told twice"
+            self.heard[str(frame.at)] = frame.text
+        self.over = self.over or over
+
+
+def fact(offset: int, closes: str = "", attempt: int = 0) -> StoredFact:
+    return StoredFact(offset, "kind", f"fact {offset}", closes, attempt)
+
+
+@asynccontextmanager
+async def buses(valkey: Valkey, count: int) -> AsyncIterator[list[ValkeyBus]]:
+    """As many processes would have them."""
+    made = [ValkeyBus(valkey.url) for _ in range(count)]
+    try:
+        yield made
+    finally:
+        await asyncio.gather(*(bus.close() for bus in made))
+
+
+async def until(condition: object, seconds: float = 10) -> None:
+    assert callable(condition)
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_readers_of_two_processes_hear_the_same_ids_from_two_publishers(valkey: Valkey) -> None:
+    async with buses(valkey, 4) as (worker, api, a, b):
+        one, other = Ear(a), Ear(b)
+        await settle(worker, a, b)
+        worker.publish_facts("s", [fact(3, SCOPE, 1)], False)
+        await settle(worker)
+        for n in range(20):
+            worker.publish_delta("s", SCOPE, 1, f"{n}")
+            if n == 10:
+                api.publish_facts("s", [fact(4)], False)
+        await settle(worker, a, b)
+        await settle(api, a, b)
+        late = Ear(b)  # of the same process as one that listens already
+        assert one.heard == other.heard and len(one.heard) == 22
+        assert late.heard == {at: text for at, text in one.heard.items() if "." in at}
+    async with buses(valkey, 1) as (elsewhere,):
+        joined = Ear(elsewhere)
+        await settle(elsewhere)
+        assert joined.heard == one.heard, "the running step, for whoever comes from another process"
+
+
+async def test_a_newer_attempt_silences_the_older_one_in_another_process(valkey: Valkey) -> None:
+    async with buses(valkey, 3) as (old, new, api):
+        ear = Ear(api)
+        await settle(old, api)
+        old.publish_facts("s", [fact(3, SCOPE, 1)], False)
+        old.publish_delta("s", SCOPE, 1, "first")
+        await settle(old, api)
+        new.publish_facts("s", [fact(4, SCOPE, 2)], False)
+        await settle(new, api)
+        old.publish_delta("s", SCOPE, 1, "stale")
+        new.publish_delta("s", SCOPE, 2, "again")
+        await settle(old, api)
+        await settle(new, api)
+        assert [text for at, text in ear.heard.items() if "." in at] == ["first", "again"]
+        assert list(Ear(api).heard.values()) == ["again"]
+
+
+async def test_a_fact_that_is_told_twice_is_heard_once(valkey: Valkey) -> None:
+    async with buses(valkey, 2) as (worker, api):
+        ear = Ear(api)
+        await settle(worker, api)
+        for _ in range(2):
+            worker.publish_facts("s", [fact(3, SCOPE, 1), fact(4)], False)
+            worker.publish_delta("s", SCOPE, 1, "x")
+        await settle(worker, api)
+        assert [at for at in ear.heard if "." not in at] == ["3", "4"]
+
+
+async def test_a_cancel_is_heard_in_other_processes_also_by_those_who_come_later(valkey: Valkey) -> None:
+    async with buses(valkey, 2) as (api, worker):
+        hints: list[CancelMode] = []
+        worker.on_cancel("s", hints.append)
+        await settle(api, worker)
+        api.hint_cancel("s", "now")
+        await until(lambda: hints == ["now"], 2)
+        worker.on_cancel("s", hints.append)
+        assert hints == ["now", "now"]
+    async with buses(valkey, 1) as (started_since,):
+        late: list[CancelMode] = []
+        started_since.on_cancel("s", late.append)
+        await until(lambda: late == ["now"], 2)
+
+
+async def test_after_a_restart_that_lost_everything_deltas_return_with_the_next_fact(tmp_path: Path) -> None:
+    with running_valkey(tmp_path / "valkey") as valkey:
+        async with buses(valkey, 2) as (worker, api):
+            ear = Ear(api)
+            await settle(worker, api)
+            worker.publish_facts("s", [fact(3, SCOPE, 1)], False)
+            worker.publish_delta("s", SCOPE, 1, "before")
+            await settle(worker, api)
+            valkey.kill()
+            assert not await worker.is_up()
+            worker.publish_delta("s", SCOPE, 1, "while it is away")
+            worker.publish_facts("s", [fact(4)], False)
+            valkey.start()
+            await until(lambda: ear.heard.get("4") == "fact 4")
+            worker.publish_delta("s", SCOPE, 1, "after")
+            await until(lambda: "after" in ear.heard.values())
+            assert await api.is_up()
+            assert "while it is away" not in ear.heard.values() and len(set(ear.heard)) == 4
+
+
+async def test_a_server_that_hangs_holds_nobody_up_and_is_heard_again(tmp_path: Path) -> None:
+    with running_valkey(tmp_path / "valkey") as valkey:
+        async with buses(valkey, 2) as (worker, api):
+            ear = Ear(api)
+            await settle(worker, api)
+            worker.publish_facts("s", [fact(3, SCOPE, 1)], False)
+            await settle(worker, api)
+            valkey.pause()
+            began = time.monotonic()
+            for n in range(MOST_WAITING + 100):
+                worker.publish_delta("s", SCOPE, 1, f"{n}")
+            took = time.monotonic() - began
+            assert len(worker._out._waiting) <= MOST_WAITING, "what waits is bounded"
+            assert not await api.is_up()
+            valkey.resume()
+            worker.publish_facts("s", [fact(4)], False)
+            await until(lambda: "4" in ear.heard)
+    assert took < 5, "putting does not wait"
+
+
+async def test_streams_are_bounded_and_keys_go_by_themselves(valkey: Valkey) -> None:
+    async with buses(valkey, 1) as (bus,):
+        bus.publish_facts("s", [fact(3, SCOPE, 1)], False)
+        for n in range(KEEP_DELTAS * 2):
+            bus.publish_delta("s", SCOPE, 1, f"{n}")
+        bus.hint_cancel("s", "now")
+        await settle(bus)
+        key = bus._out._names.live("s")
+        assert await bus._client.xlen(key) < KEEP_DELTAS * 1.1
+        assert all([await bus._client.ttl(name) > 0 for name in await bus._client.keys("*")])
+        bus.publish_facts("s", [fact(4)], True)
+        await settle(bus)
+        assert await bus._client.ttl(key) <= 60
+        assert len(bus._in._watched) == 0
+
+
+async def test_a_password_is_used_and_shown_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with running_valkey(tmp_path / "valkey", password="hush-hush-hush") as valkey:
+        async with buses(valkey, 1) as (bus,):
+            assert await bus.is_up()
+            valkey.kill()
+            bus.publish_facts("s", [fact(3)], False)
+            await asyncio.sleep(0.1)
+            assert "hush" not in repr(bus) + caplog.text
+
+
+ACTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("delta"), st.sampled_from([0, 1]), st.integers(1, 3)),
+        st.tuples(st.just("fact"), st.sampled_from([0, 1]), st.integers(0, 3)),
+        st.tuples(st.just("join"), st.sampled_from([2, 3]), st.just(0)),
+    ),
+    max_size=40,
+)
+
+
+@given(acts=ACTS)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_whoever_listens_anywhere_agrees_on_every_id(
+    valkey_server: Valkey, acts: list[tuple[str, int, int]]
+) -> None:
+    """Facts and deltas of several attempts from two processes, readers who join in two others, in any order."""
+    session_id = f"s{time.monotonic_ns()}"
+    async with buses(valkey_server, 4) as made:
+        ears = [Ear(made[2], session_id)]
+        await settle(made[0], *made[1:])
+        offset = 0
+        for kind, who, attempt in acts:
+            if kind == "join":
+                ears.append(Ear(made[who], session_id))
+            elif kind == "fact":
+                offset += 1
+                made[who].publish_facts(session_id, [fact(offset, SCOPE if attempt else "", attempt)], False)
+            else:
+                made[who].publish_delta(session_id, SCOPE, attempt, f"{who}{attempt}")
+        for publisher in made[:2]:
+            await settle(publisher, *made[2:])
+        told: dict[str, str] = {}
+        for ear in ears:
+            for at, text in ear.heard.items():
+                assert told.setdefault(at, text) == text, "one id, one text"
+        assert all(set(ear.heard) <= set(ears[0].heard) for ear in ears), "the first one heard all"
