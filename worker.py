@@ -80,7 +80,6 @@ def make_workers(
         "max_heartbeat_throttle_interval": HEARTBEAT_THROTTLE,
         "default_heartbeat_throttle_interval": HEARTBEAT_THROTTLE,
         "graceful_shutdown_timeout": grace,
-        "deployment_config": version,
     }
     sessions = Worker(
         client,
@@ -102,10 +101,13 @@ def make_workers(
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(4),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         disable_eager_activity_execution=False,
+        deployment_config=version,
         **common,
     )
     if not around.home:
         return (sessions,)
+    # It has no version: files have none either, so whichever build is where they are takes the calls of all. A version
+    # may have a limited number of queues, too, and none of them may be missing from the next one.
     tools = Worker(
         client,
         task_queue=tools_queue(task_queue, around.home),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -26,9 +28,19 @@ class DeployError(Exception):
     """What was asked for did not come about; the message says why."""
 
 
-async def connected(settings: Settings) -> Deployment:
-    """The deployment that these settings name. Raises StartError."""
-    return Deployment(await roles.connect(settings, None), settings.deployment, TASK_QUEUE)
+def run(settings: Settings, ask: Callable[[Deployment], Awaitable[None]]) -> NoReturn:
+    """Ask the deployment that these settings name, and end the process. Raises DeployError, StartError.
+
+    It ends without the interpreter's own farewell: a thread of Temporal's SDK that is just about to report back can
+    abort that, and a deploy script would take the exit code for a failure.
+    """
+
+    async def asked() -> None:
+        await ask(Deployment(await roles.connect(settings, None), settings.deployment, TASK_QUEUE))
+
+    asyncio.run(asked())
+    sys.stdout.flush()
+    os._exit(0)
 
 
 async def promote(console: Console, deployment: Deployment, build_id: str | None, wait: bool, patience: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -108,23 +109,14 @@ def promote(
     """Give new sessions to this version of the workers; running ones stay with theirs."""
     if (build_id is None) != unversioned:
         raise typer.BadParameter("name a version, or say --unversioned")
-    settings = settings_of(data_dir=data_dir)
-
-    async def told() -> None:
-        await deploys.promote(console, await deploys.connected(settings), build_id, wait, timeout)
-
-    asyncio.run(told())
+    ask = partial(deploys.promote, console, build_id=build_id, wait=wait, patience=timeout)
+    deploys.run(settings_of(data_dir=data_dir), ask)
 
 
 @app.command()
 def versions(data_dir: DataDir = None) -> None:
     """Show the workers' versions, which of them new sessions go to, and how many sessions each still runs."""
-    settings = settings_of(data_dir=data_dir)
-
-    async def told() -> None:
-        await deploys.versions(console, await deploys.connected(settings))
-
-    asyncio.run(told())
+    deploys.run(settings_of(data_dir=data_dir), partial(deploys.versions, console))
 
 
 @app.command()
