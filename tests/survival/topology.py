@@ -31,7 +31,7 @@ from cli.whereabouts import told
 from session.wire import SEARCH_ATTRIBUTES
 from tests.survival.part import Part
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 T = TypeVar("T", bound="Topology")
 
 
