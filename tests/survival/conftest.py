@@ -14,16 +14,11 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They start processes, take seconds, and share one loop with the topologies.
-
-    Where several processes share the tests, one has all of these: two topologies that start at once on two cores take
-    so long that what is measured here says nothing.
-    """
+    """They start processes, take seconds, and share one loop with the topologies."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.chaos)
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-            item.add_marker(pytest.mark.xdist_group("chaos"))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
