@@ -15,7 +15,7 @@ FIRST: Final = ("chaos", "slow")
 CHAOS: Final = "tests/survival/"
 
 
-class _OneLane(LoadScopeScheduling):
+class _OneLane(LoadScopeScheduling):  # type: ignore[misc]  # shipped without types
     """Every test goes to the next process that is free, but those of CHAOS go to one together.
 
     The mark `xdist_group` would say the same, but pytest-xdist 3.8 writes it where pytest 9.2 no longer reads it.
