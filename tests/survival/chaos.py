@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="1,2,3", help="one run each")
     parser.add_argument("--sessions", type=int, default=300, help="in all")
     parser.add_argument("--faults", type=int, default=60, help="in all")
+    parser.add_argument("--only", default="", help="faults whose name has this, such as 'kill' or 'postgres'")
     parser.add_argument("--keep", type=Path, help="a folder for data and logs, kept afterwards")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
@@ -31,7 +32,7 @@ def main() -> int:
             folder = options.keep / f"seed-{seed}" if options.keep else Path(scratch)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             sessions, faults = -(-options.sessions // len(seeds)), -(-options.faults // len(seeds))
-            outcome = asyncio.run(run_seed(folder, seed=seed, sessions=sessions, faults=faults))
+            outcome = asyncio.run(run_seed(folder, seed=seed, sessions=sessions, faults=faults, only=options.only))
         outcomes[str(seed)] = outcome
         tell(seed, outcome)
     print(table(outcomes))

@@ -22,12 +22,18 @@ AHEAD: Final = 3
 """How many faults' worth of sessions may be begun before the faults, and the other way round."""
 
 
-async def run_seed(folder: Path, *, seed: int, sessions: int, faults: int, together: int = TOGETHER) -> Outcome:
-    """Play so many sessions through so many faults, and check everything. Raises NotReady if the cluster never was."""
+async def run_seed(
+    folder: Path, *, seed: int, sessions: int, faults: int, together: int = TOGETHER, only: str = ""
+) -> Outcome:
+    """Play so many sessions through so many faults, and check everything. `only`: faults whose name has this.
+
+    Raises NotReady if the cluster never was.
+    """
     began = time.monotonic()
     mark = str(seed % 10_000).zfill(4) + str(time.time_ns())[-9:]
     async with cluster(folder, links=True, model="tests.survival.bold_model") as parts:
         running = _Running(parts, seed, mark, sessions, faults)
+        running.faults.only = only
         visits = await running.play_all(together)
         outcome = await Check(parts, running.faults, mark).all(visits)
         for problem in running.faults.not_back:

@@ -44,10 +44,11 @@ class Window:
 
 @dataclass
 class Faults:
-    """Draws faults from a deck that has every kind, and remembers their windows."""
+    """Draws faults from a deck that has every kind, and remembers their windows. `only`: those whose name has this."""
 
     parts: Cluster
     chance: random.Random
+    only: str = ""
     windows: list[Window] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
     not_back: list[str] = field(default_factory=list)
@@ -63,9 +64,10 @@ class Faults:
         return len(faults)
 
     def _drawn(self, without: frozenset[str]) -> Fault:
-        if len(self._deck) < 2:
-            self._deck = deck(self.parts, self.chance)
-            self.chance.shuffle(self._deck)
+        while len(self._deck) < 2:
+            fresh = [fault for fault in deck(self.parts, self.chance) if self.only in fault.name]
+            self.chance.shuffle(fresh)
+            self._deck += fresh
         for at, fault in enumerate(self._deck):
             if not fault.touches & without:
                 return self._deck.pop(at)
