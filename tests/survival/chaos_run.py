@@ -105,6 +105,7 @@ def table(outcomes: dict[str, Outcome]) -> str:
         ("faults", lambda o: sum(o.faults.values())),
         ("facts", lambda o: o.verdict.facts),
         ("deltas", lambda o: o.deltas),
+        ("keys on the bus at the end, all with an expiry", lambda o: o.keys),
         ("readers' connections", lambda o: o.connections),
         ("readers told to come later (503)", lambda o: o.unavailable),
         ("texts with fragments left out", lambda o: o.gaps),

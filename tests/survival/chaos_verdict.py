@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from redis.asyncio import Redis
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from tests.survival import drawn_verdict as rows
@@ -30,11 +31,12 @@ HISTORY: Final = "histories that grow too fast"
 BUSY: Final = "conversations still busy"
 WORKFLOWS: Final = "workflows still running"
 PENDING: Final = "approvals still pending"
+KEYS: Final = "bus keys that never expire"
 STOPPING: Final = "cancels that took longer than 2 s, no fault about"
 BACK: Final = "parts that did not come back"
 ROWS: Final = (
     *(LOST, rows.TERMINAL, TWICE, rows.LATE, rows.RESULTS, rows.RAN, rows.TRACES, MIXED, rows.REFUSED, INVALID),
-    *(HISTORY, STOPPING, rows.RESOLVED, rows.UNTRUE, rows.AUDIT, rows.LEFT, BUSY, WORKFLOWS, PENDING, BACK),
+    *(HISTORY, STOPPING, rows.RESOLVED, rows.UNTRUE, rows.AUDIT, rows.LEFT, BUSY, WORKFLOWS, PENDING, KEYS, BACK),
     rows.PROMISES,
 )
 AT_ONCE: Final = 6
@@ -43,6 +45,8 @@ CALM_SECONDS: Final = 8.0
 """After a fault: a heartbeat timeout and another attempt."""
 KB_PER_STEP: Final = 10.0
 SETTLE_SECONDS: Final = 15
+NEVER: Final = -1
+"""What Valkey calls the time until a key expires when it does not."""
 
 
 @dataclass
@@ -55,6 +59,7 @@ class Outcome:
     started: int = 0
     deltas: int = 0
     gaps: int = 0
+    keys: int = 0
     connections: int = 0
     unavailable: int = 0
     again: int = 0
@@ -91,6 +96,7 @@ class Check:
         self.outcome.started = len(visits)
         await asyncio.gather(*map(one, visits))
         await self._left(visits)
+        await self._keys()
         await self._histories()
         self._logs()
         return self.outcome
@@ -173,6 +179,16 @@ class Check:
         asked = (await http.get(f"{self._parts.fake_url}/_fake/requests")).json()
         for request in asked:
             tally.expect(rows.REFUSED, request["outcome"] != "refused", str(request["error"]))
+
+    async def _keys(self) -> None:
+        """What is left on the bus goes by itself."""
+        bus = Redis.from_url(f"redis://{self._parts.address_of('valkey')}/0", decode_responses=True)
+        try:
+            async for key in bus.scan_iter(count=1000):
+                self.outcome.keys += 1
+                self.outcome.tally.expect(KEYS, await bus.ttl(key) != NEVER, key)
+        finally:
+            await bus.aclose()
 
     async def _histories(self) -> None:
         """What Temporal knows: nothing runs, and the histories stay small."""

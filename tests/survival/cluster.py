@@ -10,6 +10,7 @@ Every part is started, killed, stopped (SIGSTOP), woken and started again by its
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
@@ -20,23 +21,27 @@ from typing import Final
 
 from cli.start_dev import HOST, free_ports
 from tests.support.postgres import Postgres, made_postgres
+from tests.support.valkey import Valkey
 from tests.survival.links import Link
 from tests.survival.topology import Topology, add, add_temporal, environment, made, role_command
 
 DATABASE: Final = "perdure"
 SERVERS: Final = ("temporal", "postgres", "valkey")
 FAKE: Final = "fake"
+MEMORY: Final = ("--maxmemory", "48mb", "--maxmemory-policy", "volatile-ttl")
+"""The policy of docker-compose.yml, and so little that a fault fills it within a second."""
 
 
 @dataclass
 class Cluster(Topology):
-    """Running parts: `temporal`, `postgres`, `valkey` (with a bus), `fake`, `api`, `api2` …, `worker`, `worker2` …
+    """Running parts: `temporal`, `postgres`, `valkey`, `fake`, `api`, `api2` …, `worker`, `worker2` …
 
     `links`: by client and server, as in ("worker2", "postgres"); empty unless asked for.
     """
 
     links: dict[tuple[str, str], Link] = field(default_factory=dict)
     postgres: Postgres | None = None
+    valkey: Valkey | None = None
     stopped: set[str] = field(default_factory=set)
 
     @property
@@ -74,6 +79,9 @@ class Cluster(Topology):
             return self.temporal_address
         if server == FAKE:
             return self.fake_url.removeprefix("http://")
+        if server == "valkey":
+            assert self.valkey is not None
+            return f"{HOST}:{self.valkey.port}"
         assert self.postgres is not None
         return self.postgres.address
 
@@ -116,7 +124,8 @@ async def cluster(
         parts.postgres = made_postgres(folder, free_ports(usual=False)[0])
         server = add(parts, "postgres", parts.postgres.command, {"PATH": os.defpath, "HOME": str(folder)})
         server.user, server.has_children, server.answers = parts.postgres.user, True, parts.postgres.answers
-        await parts.restart("temporal", "postgres")
+        _add_valkey(parts)
+        await parts.restart(*SERVERS)
         await parts.postgres.run(f"CREATE DATABASE {DATABASE}")
         names = [
             f"{role}{number or ''}"
@@ -134,6 +143,17 @@ async def cluster(
                 await link.cut()
 
 
+def _add_valkey(parts: Cluster) -> None:
+    """It is a part like the others here, so its own way to start and end is not used."""
+    parts.valkey = valkey = Valkey(parts.folder / "valkey", flags=MEMORY)
+    (parts.folder / "valkey").mkdir(exist_ok=True)
+
+    async def answers() -> bool:
+        return await asyncio.to_thread(valkey.answers)
+
+    add(parts, "valkey", valkey.command, {"PATH": os.defpath}).answers = answers
+
+
 def _numbers(count: int) -> list[int]:
     """The first of a kind has none: `api`, `api2`, `api3` …"""
     return [0, *range(2, count + 1)][:count]
@@ -143,9 +163,9 @@ async def _add_role(parts: Cluster, name: str, *, links: bool, shared_workspace:
     role = name.rstrip("0123456789")
     if role == "api" and name != "api":
         parts.others[name] = f"http://{HOST}:{free_ports(usual=False)[0]}"
-    at = {server: parts.address_of(server) for server in ("temporal", "postgres", FAKE)}
+    at = {server: parts.address_of(server) for server in (*SERVERS, FAKE)}
     if links:
-        for server in at if role == "worker" else ("temporal", "postgres"):
+        for server in at if role == "worker" else SERVERS:
             link = parts.links[name, server] = Link(at[server], free_ports(usual=False)[0])
             await link.mend()
             at[server] = link.address
@@ -154,6 +174,7 @@ async def _add_role(parts: Cluster, name: str, *, links: bool, shared_workspace:
     given = environment(parts) | {
         "TEMPORAL_ADDRESS": at["temporal"],
         "PERDURE_DATABASE_URL": parts.postgres.url(DATABASE, at["postgres"]),
+        "PERDURE_BUS_URL": f"redis://{at['valkey']}/0",
         "PERDURE_WORKSPACE": str(workspaces),
         "ANTHROPIC_BASE_URL": f"http://{at[FAKE]}",
         "PERDURE_DATA_DIR": str(parts.data_dir / name),

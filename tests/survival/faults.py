@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 import asyncpg
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from tests.survival.cluster import DATABASE, FAKE, SERVERS, Cluster
 from tests.survival.topology import NotReady
@@ -19,6 +21,7 @@ from tests.survival.topology import NotReady
 TWO_AT_ONCE: Final = 0.25
 NEEDED: Final = frozenset({"temporal", "postgres"})
 """Servers without which nobody can end a session (G1)."""
+FLOOD: Final = "flood:"
 LINK_FAULTS: Final = ("drop", "cut", "stall", "delay", "half_open")
 
 
@@ -121,6 +124,8 @@ def deck(parts: Cluster, chance: random.Random) -> list[Fault]:
         found.append(_link_fault(parts, chance, kind))
     found.append(_fault("lock", ["postgres"], partial(_locked, parts, chance.uniform(2.0, 6.0))))
     found.append(_fault("cut off", ["postgres"], partial(_cut_off, parts)))
+    found.append(_fault("flush", ["valkey"], partial(_flushed, parts)))
+    found.append(_fault("fill", ["valkey"], partial(_filled, parts, chance.uniform(2.0, 6.0))))
     return found
 
 
@@ -188,3 +193,32 @@ async def _cut_off(parts: Cluster) -> None:
     ending = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{DATABASE}'"  # noqa: S608
     with suppress(asyncpg.PostgresError, OSError, TimeoutError):
         await parts.postgres.run(ending)
+
+
+async def _flushed(parts: Cluster) -> None:
+    """Everything that the bus remembers is gone, while its connections stay."""
+    async with _bus(parts) as bus:
+        await bus.flushall()
+
+
+async def _filled(parts: Cluster, seconds: float) -> None:
+    """Strangers' keys that do not expire fill the memory: ours are evicted, then writes are refused."""
+    async with _bus(parts) as bus:
+        for size in (1_000_000, 10_000, 100):
+            with suppress(OutOfMemoryError):
+                for number in range(1000):
+                    await bus.set(f"{FLOOD}{size}:{number}", b"x" * size)
+        await asyncio.sleep(seconds)
+        async for key in bus.scan_iter(f"{FLOOD}*", count=1000):
+            await bus.unlink(key)
+
+
+@asynccontextmanager
+async def _bus(parts: Cluster) -> AsyncIterator[Redis]:
+    """Past all links. A server that is killed meanwhile by another fault has done enough."""
+    bus = Redis.from_url(f"redis://{parts.address_of('valkey')}/0", socket_timeout=10)
+    try:
+        with suppress(RedisError, OSError, TimeoutError):
+            yield bus
+    finally:
+        await bus.aclose()
