@@ -20,6 +20,7 @@ from temporalio.envconfig import ClientConfig, ClientConnectConfig
 import settings_forms as forms
 from session.mcp import HttpServer, StdioServer, confidential
 from session.policy import (
+    AdmissionPolicy,
     CommandPolicy,
     Limits,
     SandboxMode,
@@ -106,6 +107,9 @@ class Settings(BaseSettings):
     temporal_metrics: str | None = Field(None, validation_alias="PERDURE_TEMPORAL_METRICS", pattern=r"^\S+:\d{1,5}$")
     retention_days: float | None = Field(None, validation_alias="PERDURE_RETENTION_DAYS", gt=0)
     audit_retention_days: float | None = Field(None, validation_alias="PERDURE_AUDIT_RETENTION_DAYS", gt=0)
+    max_sessions: int | None = Field(None, validation_alias="PERDURE_MAX_SESSIONS", ge=1)
+    max_sessions_per_key: int | None = Field(None, validation_alias="PERDURE_MAX_SESSIONS_PER_KEY", ge=1)
+    max_queued: int | None = Field(None, validation_alias="PERDURE_MAX_QUEUED", ge=0)
     exec_sandbox: SandboxMode = Field("auto", validation_alias="PERDURE_EXEC_SANDBOX")
     exec_network: bool = Field(False, validation_alias="PERDURE_EXEC_NETWORK")
     exec_memory_mb: int = Field(2048, validation_alias="PERDURE_EXEC_MEMORY_MB", ge=64)
@@ -140,6 +144,11 @@ class Settings(BaseSettings):
                 f"PERDURE_WORKSPACE cannot be used: sessions' tools would reach the data dir, {self.data_dir}, in it; "
                 "choose another folder for one of the two."
             )
+
+    @property
+    def admission_policy(self) -> AdmissionPolicy:
+        """How many sessions may run at once, and how many may wait."""
+        return AdmissionPolicy(self.max_sessions, self.max_sessions_per_key, self.max_queued)
 
     @property
     def tool_policy(self) -> ToolPolicy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from temporalio import activity
 
+from activities.admitting import admit_next
 from activities.asking import Transcript
 from activities.failures import alive
 from activities.tools.jobs import Jobs
@@ -29,5 +30,6 @@ class Closings:
             reason = request.ending.reason
             if not await self._store.endings.close(request.session_id, request.ending):
                 reason = (await self._store.sessions.row(request.session_id))["stop_reason"]
+            await admit_next(self._store, activity.client())
         self._transcript.forget(request.session_id)
         return reason

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
 
+from activities.admitting import tell_admitted
 from activities.catalog import Catalog
 from activities.tools import TOOLS
 from api.parts import Parts
@@ -48,7 +49,8 @@ def starter(request: Request, tenant: str, key: str | None, body: dict[str, Any]
 
 
 async def begin(parts: Parts, fields: StartFields, caller: Starter, conversation_id: str | None) -> Started:
-    """Store and start a session. Raises Problem 422, NotFound, Conflict, KeyReused, StoreUnavailable, TemporalAway."""
+    """Store and start a session. Raises Problem 422, NotFound, Conflict, KeyReused, QueueFull,
+    StoreUnavailable, TemporalAway."""
     model = fields.model or parts.settings.model
     check(fields, model)
     await check_tools(parts, fields)
@@ -57,13 +59,18 @@ async def begin(parts: Parts, fields: StartFields, caller: Starter, conversation
 
 
 async def launch(parts: Parts, started: Started) -> Started:
-    """Start the workflow of a stored session that has none yet. Raises TemporalAway."""
+    """Start the workflow of a stored session that has none yet; its first step begins when it is admitted.
+
+    Raises TemporalAway.
+    """
     session = started.session
     if session.status != "created":
         return started
     row = await parts.store.sessions.row(session.id)
     await parts.temporal.start(row, row["deadline_ms"] - parts.store.database.clock())
     await parts.store.sessions.mark_queued(session.id)
+    if row["admitted_ms"] is None and (await parts.store.sessions.row(session.id))["admitted_ms"] is not None:
+        await tell_admitted(parts.temporal.client, [session.id])  # it was admitted before there was anybody to tell
     queued: dict[str, Any] = {"status": "queued", "queued_at": iso(parts.store.database.clock())}
     return Started(Session.model_validate(session.model_copy(update=queued)), started.is_new)
 

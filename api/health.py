@@ -49,10 +49,20 @@ async def _store_is_up(parts: Parts) -> bool:
 
 @router.get("/metrics")
 async def metrics(parts: PartsOf, caller: Caller) -> Response:
-    """Prometheus text: sessions by status, attached readers."""
+    """Prometheus text: sessions by status, those that run and wait of each key, attached readers."""
     registry = CollectorRegistry()
     sessions = Gauge("perdure_sessions", "Sessions in the store by status", ["status"], registry=registry)
     for status, count in (await parts.store.sessions.counts()).items():
         sessions.labels(status).set(count)
+    places = Gauge(
+        "perdure_places",
+        "Unfinished sessions by key: running (with a place) or waiting for one",
+        ["key", "state"],
+        registry=registry,
+    )
+    standing = await parts.store.admission.standing()
+    for state, counts in (("running", standing.running), ("waiting", standing.waiting)):
+        for key in standing.running.keys() | standing.waiting.keys():
+            places.labels(key or "local", state).set(counts.get(key, 0))
     Gauge("perdure_stream_readers", "Readers attached to this process", registry=registry).set(parts.feeds.readers)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -3,6 +3,7 @@
 Problem                          raised by routes, carries its own status and code
 RequestValidationError           422 (400 where the body is no JSON), names the fields, never echoes values
 NotFound 404 · Conflict 409 · KeyReused 422 · BadCursor 400
+QueueFull                        429 + Retry-After: as many sessions of this key wait as may
 StoreUnavailable, TemporalAway   503 + Retry-After: nothing was lost
 anything else                    500 INTERNAL, logged, without a trace
 """
@@ -21,12 +22,15 @@ from starlette.responses import JSONResponse
 from api.temporal import TemporalAway
 from session.model import storable
 from store import StoreUnavailable
+from store.admission import QueueFull
 from store.cursor import BadCursor
 from store.ledger import NotFound, SessionOver
 from store.starting import Conflict, KeyReused
 
 logger = logging.getLogger("perdure.api")
 RETRY_AFTER_SECONDS = "2"
+QUEUE_AFTER_SECONDS = "10"
+"""A place in a full queue comes with the end of a session."""
 _CODES = {400: "BAD_REQUEST", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE"}
 _LENGTHS = {"too_long": ("max_length", "most"), "too_short": ("min_length", "least")}
 MAX_FIELDS = 20
@@ -62,7 +66,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    for kind in (NotFound, Conflict, KeyReused, BadCursor, SessionOver):
+    for kind in (NotFound, Conflict, KeyReused, BadCursor, SessionOver, QueueFull):
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(StoreUnavailable, _away)
     app.add_exception_handler(TemporalAway, _away)
@@ -84,6 +88,13 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
             422,
             "IDEMPOTENCY_KEY_REUSED",
             "This Idempotency-Key was used before with another request; use a new key for a new request.",
+        ).response()
+    if isinstance(error, QueueFull):
+        return Problem(
+            429,
+            "QUEUE_FULL",
+            "As many sessions of this key wait for their turn as may; try again later. Nothing was stored.",
+            headers={"Retry-After": QUEUE_AFTER_SECONDS},
         ).response()
     if isinstance(error, SessionOver):
         return Problem(409, "SESSION_ENDED", "The session has ended already.").response()

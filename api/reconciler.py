@@ -4,6 +4,8 @@ It looks at every row that is not terminal, every few seconds, and at one sessio
 
     created, and Temporal knows no workflow     start it (or end it as TIMEOUT past its deadline)
     its cancel was stored but not delivered     send the signal again
+    it waits although there is a place          admit it (a crash after an end, or limits that were raised)
+    admitted after waiting, but not begun       tell its workflow again
     terminated, failed or timed out there       close it as INTERNAL or TIMEOUT; cancelled there: CANCELLED
     past its limit and still running            close it as TIMEOUT and end the workflow
 
@@ -18,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from activities.admitting import admit_next, tell_admitted
 from api.parts import Parts
 from api.temporal import Fate, TemporalAway
 from session.wire import CancelRequest, Ending
@@ -44,6 +47,7 @@ class Reconciler:
         self._store = parts.store
         self._temporal = parts.temporal
         self._looked_at: dict[str, int] = {}
+        self._told_at: dict[str, int] = {}
 
     async def run(self) -> None:
         """Look after all unfinished sessions until cancelled."""
@@ -62,6 +66,7 @@ class Reconciler:
         if not rows:
             return
         now = self._store.database.clock()
+        await self._admit(rows, now)
         try:
             ended = set(await self._temporal.ended_badly(datetime.fromtimestamp(now / 1000 - LOOK_BACK_SECONDS, UTC)))
         except TemporalAway:
@@ -76,6 +81,22 @@ class Reconciler:
                 await self._look_after(row)
         unfinished = {row["id"] for row in rows}
         self._looked_at = {session: at for session, at in self._looked_at.items() if session in unfinished}
+        self._told_at = {session: at for session, at in self._told_at.items() if session in unfinished}
+
+    async def _admit(self, rows: Sequence[Mapping[str, Any]], now: int) -> None:
+        """Give the places that are free, and tell those again who have one and did not begin: more and more seldom,
+        since a worker may as well be busy or away."""
+        told = []
+        if any(row["admitted_ms"] is None for row in rows):
+            told = await self._store.admission.admit()
+        for row in rows:
+            waited = row["admitted_ms"] is not None and row["admitted_ms"] > row["created_ms"]
+            if waited and row["status"] == "queued":
+                last = self._told_at.get(row["id"], row["admitted_ms"])
+                if now - last > SIGNAL_AGAIN_MS and now - last > (last - row["admitted_ms"]):
+                    told.append(row["id"])
+        self._told_at |= dict.fromkeys(told, now)
+        await tell_admitted(self._temporal.client, told)
 
     async def _close_late(self, rows: Sequence[Mapping[str, Any]], now: int) -> None:
         """Without Temporal: what is past its limit ends all the same; its workflow ends by its own time-out."""
@@ -125,6 +146,7 @@ class Reconciler:
     async def _close(self, row: Mapping[str, Any], ending: Ending) -> None:
         if await self._store.endings.close(row["id"], ending):
             logger.info("closed %s: %s", row["id"], ending.reason)
+            await admit_next(self._store, self._temporal.client)
 
 
 def _ending(fate: Fate) -> Ending:

@@ -16,7 +16,13 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.common import (
+    Priority,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDReusePolicy,
+)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -41,6 +47,9 @@ DECIDE_TIMEOUT = timedelta(seconds=10)
 """A worker must take the decision and record it within this; one that was just lost is replaced within some seconds."""
 TASK_TIMEOUT = timedelta(seconds=5)
 """How long a worker that died (or sleeps) with a workflow task in its hands is waited for. The default is 10 s."""
+
+MOST_FAIRNESS_KEY = 64
+"""Where tasks pile up in Temporal, keys take turns (servers with `matching.enableFairness`). Its bound is in bytes."""
 
 Fate = Literal["running", "completed", "cancelled", "terminated", "timedOut", "failed", "missing"]
 _FATES: dict[WorkflowExecutionStatus, Fate] = {
@@ -103,6 +112,7 @@ class Temporal:
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     search_attributes=_attributes(row) if attributes else None,
                     static_summary=f"{row['model']} · {row['effort']} · at most {row['max_steps']} steps",
+                    priority=Priority(fairness_key=(row["tenant"] or "local")[:MOST_FAIRNESS_KEY]),
                     request_eager_start=self._eager,
                     rpc_timeout=RPC_TIMEOUT,
                 )

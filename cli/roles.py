@@ -102,7 +102,7 @@ async def worker_alone(settings: Settings) -> AsyncIterator[None]:
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.workspace_root.mkdir(parents=True, exist_ok=True)
-    store = await open_store(settings.sqlalchemy_url, open_bus(settings.bus_url))
+    store = await open_store(settings.sqlalchemy_url, open_bus(settings.bus_url), policy=settings.admission_policy)
     try:
         yield store
     finally:

@@ -1,4 +1,4 @@
-"""What the operator allows tools to do: the settings of a worker, as the tools see them. Values only."""
+"""What the operator allows tools and sessions to do: settings, as those see them who keep to them. Values only."""
 
 from __future__ import annotations
 
@@ -28,6 +28,23 @@ class CommandPolicy:
     limits: Limits = field(default_factory=Limits)
     hidden: tuple[str, ...] = ()
     """Folders and files that no command inside the sandbox may see: the data dir, other sessions' workspaces."""
+
+
+@dataclass(frozen=True)
+class AdmissionPolicy:
+    """How many sessions may run at once, in all and of one API key, and how many of one key may wait; None: any."""
+
+    running: int | None = None
+    running_per_key: int | None = None
+    waiting_per_key: int | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a session may ever have to wait."""
+        return self.running is not None or self.running_per_key is not None
+
+
+UNLIMITED = AdmissionPolicy()
 
 
 @dataclass(frozen=True)

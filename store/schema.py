@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 from session.model import storable
@@ -72,6 +73,8 @@ messages = Table(
     UniqueConstraint("conversation_id", "seq", name="messages_in_order"),
 )
 
+_IN_LINE = text("admitted_ms IS NULL AND ended_ms IS NULL")
+
 sessions = Table(
     "sessions",
     metadata,
@@ -115,11 +118,13 @@ sessions = Table(
     Column("deadline_ms", BigInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("queued_ms", BigInteger),
+    Column("admitted_ms", BigInteger),
     Column("started_ms", BigInteger),
     Column("ended_ms", BigInteger),
     Index("sessions_by_time", "created_ms", "id"),
     Index("sessions_by_status", "status", "deadline_ms"),
     Index("sessions_by_conversation", "conversation_id", "created_ms"),
+    Index("sessions_in_line", "tenant", "created_ms", "id", postgresql_where=_IN_LINE, sqlite_where=_IN_LINE),
 )
 
 facts = Table(

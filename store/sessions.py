@@ -132,4 +132,5 @@ def session_input(row: Mapping[str, Any], search_attributes: bool) -> SessionInp
         max_budget=row["max_budget"],
         max_cost_usd=row["max_cost_usd"],
         search_attributes=search_attributes,
+        waits=row["admitted_ms"] is None,
     )

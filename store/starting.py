@@ -15,6 +15,7 @@ from session.events import SessionStart, UserMessage
 from session.resources import Session
 from session.start import SETTINGS, StartFields
 from session.vocabulary import TERMINAL
+from store.admission import Admission
 from store.ledger import Ledgers, NotFound
 from store.rows import iso, session_of
 from store.schema import conversations, idempotency_keys, messages
@@ -73,8 +74,9 @@ class Starting:
     """Starts sessions. A crash before the commit leaves nothing; after it the session is `created`, and a retry with
     the same key or the reconciler starts its workflow."""
 
-    def __init__(self, ledgers: Ledgers) -> None:
+    def __init__(self, ledgers: Ledgers, admission: Admission) -> None:
         self.ledgers = ledgers
+        self.admission = admission
         self.database = ledgers.database
 
     async def start(
@@ -82,7 +84,7 @@ class Starting:
     ) -> Started:
         """Store the user message, the session (`created`) and its first two facts; no conversation id makes one.
 
-        Raises NotFound (conversation), Conflict (one active session per conversation), KeyReused.
+        Raises NotFound (conversation), Conflict (one active session per conversation), KeyReused, QueueFull.
         """
 
         async def create(connection: AsyncConnection) -> str:
@@ -101,7 +103,10 @@ class Starting:
         return await self._once(caller, create)
 
     async def retry(self, session_id: str, caller: Caller) -> Started:
-        """Store a new session from the same user message and settings. Raises NotFound, Conflict (also: not over)."""
+        """Store a new session from the same user message and settings.
+
+        Raises NotFound, Conflict (also: not over), QueueFull.
+        """
 
         async def create(connection: AsyncConnection) -> str:
             original = await row_of(connection, session_id)
@@ -212,6 +217,8 @@ class Starting:
         }
 
     async def _create(self, connection: AsyncConnection, values: dict[str, Any], content: str, count: int) -> None:
+        now = values["created_ms"]
+        values["admitted_ms"] = await self.admission.ask(connection, values["id"], values["tenant"], now)
         async with self.ledgers.create(connection, values) as ledger:
             ledger.append(
                 "user_message",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
+from session.policy import UNLIMITED, AdmissionPolicy
+from store.admission import Admission
 from store.approvals import Approvals
 from store.audit import Audit
 from store.bus import Bus, InProcessBus
@@ -32,6 +34,7 @@ class Store:
 
     database: Database
     bus: Bus
+    admission: Admission
     starting: Starting
     sessions: Sessions
     steps: Steps
@@ -47,13 +50,15 @@ class Store:
     retention: Retention
 
     @classmethod
-    def over(cls, database: Database, bus: Bus) -> Store:
+    def over(cls, database: Database, bus: Bus, policy: AdmissionPolicy = UNLIMITED) -> Store:
         ledgers = Ledgers(database)
+        admission = Admission(database, policy)
         ledgers.announce = bus.publish_facts
         return cls(
             database=database,
             bus=bus,
-            starting=Starting(ledgers),
+            admission=admission,
+            starting=Starting(ledgers, admission),
             sessions=Sessions(ledgers),
             steps=Steps(ledgers),
             calls=Calls(ledgers),
@@ -83,7 +88,9 @@ def open_bus(url: str | None) -> Bus:
     return InProcessBus() if url is None else ValkeyBus(url)
 
 
-async def open_store(url: str, bus: Bus, clock: Callable[[], int] | None = None) -> Store:
+async def open_store(
+    url: str, bus: Bus, clock: Callable[[], int] | None = None, policy: AdmissionPolicy = UNLIMITED
+) -> Store:
     """Open the database at an async SQLAlchemy URL with its migrations applied. Raises StoreUnavailable."""
     database = await (open_database(url, clock) if clock else open_database(url))
-    return Store.over(database, bus)
+    return Store.over(database, bus, policy)
