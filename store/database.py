@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from session.ids import RANDOM_BYTES, Prefix, make_id
 from store.migrate import Migrated, migrate
+from store.postgres import postgresql_engine
 from store.sqlite import WriteAheadLog, open_connection
 
 Row = dict[str, Any]
@@ -70,7 +71,7 @@ class Database:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reading; each statement sees what was committed before it."""
         with _named_failures():
-            async with self._reads.connect() as connection:
+            async with self._reads.connect() as connection, _dropped_when_silent(connection):
                 yield connection
 
     @asynccontextmanager
@@ -78,7 +79,7 @@ class Database:
         """A write transaction: committed at the end, rolled back by any exception."""
         turn = self._turn if self.is_sqlite else nullcontext()
         with _named_failures():
-            async with turn, self._writes.begin() as connection:
+            async with turn, self._writes.begin() as connection, _dropped_when_silent(connection):
                 yield connection
 
     async def close(self) -> None:
@@ -92,6 +93,16 @@ _FAILURES: Final = (
     EOFError,
     TimeoutError,
 )
+
+
+@asynccontextmanager
+async def _dropped_when_silent(connection: AsyncConnection) -> AsyncIterator[None]:
+    """A connection that did not answer in time is not asked to roll back: it is closed, and its server does."""
+    try:
+        yield
+    except TimeoutError:
+        await connection.invalidate()
+        raise
 
 
 @contextmanager
@@ -113,19 +124,13 @@ async def open_database(
     `busy_timeout_seconds`: how long a statement waits on SQLite for another process's lock. Raises StoreUnavailable
     when the database cannot be reached.
     """
-    engine = _engine(url, busy_timeout_seconds)
-    try:
-        with _named_failures():
-            await migrate(engine.execution_options(**_WRITE))
-    except BaseException:
-        await engine.dispose()
-        raise
-    return Database(engine, clock)
+    await migrate_database(url, busy_timeout_seconds)
+    return Database(_engine(url, busy_timeout_seconds), clock)
 
 
-async def migrate_database(url: str) -> Migrated:
+async def migrate_database(url: str, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS) -> Migrated:
     """Bring the schema at such a URL to the newest revision, and say from which. Raises StoreUnavailable."""
-    engine = _engine(url, BUSY_TIMEOUT_SECONDS)
+    engine = _engine(url, busy_timeout_seconds, patient=True)
     try:
         with _named_failures():
             return await migrate(engine.execution_options(**_WRITE))
@@ -133,13 +138,11 @@ async def migrate_database(url: str) -> Migrated:
         await engine.dispose()
 
 
-def _engine(url: str, busy_timeout_seconds: float) -> AsyncEngine:
+def _engine(url: str, busy_timeout_seconds: float, *, patient: bool = False) -> AsyncEngine:
     parsed = make_url(url)
-    return _sqlite(parsed, busy_timeout_seconds) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
-
-
-def _postgresql(url: URL) -> AsyncEngine:
-    return create_async_engine(url, pool_size=10, max_overflow=10, pool_timeout=10, pool_pre_ping=True)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed, busy_timeout_seconds)
+    return postgresql_engine(parsed, patient=patient)
 
 
 def _sqlite(url: URL, busy_timeout: float) -> AsyncEngine:

@@ -63,6 +63,10 @@ class PostgreSQL:
     def url(self, name: str) -> str:
         return str(self._server.get_uri(database=name, driver="asyncpg"))
 
+    @property
+    def socket(self) -> str:
+        return str(self._server.get_postmaster_info().socket_path)
+
     def stop(self) -> None:
         self._server.stop()
 

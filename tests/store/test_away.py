@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from cli.start_dev import free_ports
 from session.wire import Ending
 from store import Database, Store, StoreUnavailable, open_database
 from store.bus import InProcessBus
 from store.sqlite import WriteAheadLog, open_connection
 from tests.store.acting import begin_session, new_session, reply, step, types
 from tests.store.conftest import PostgreSQL
+from tests.survival.links import Link
 
 HOLD = """
 import sqlite3, sys
@@ -213,3 +215,30 @@ async def test_connections_that_open_a_new_file_at_once_all_succeed(tmp_path: Pa
 async def test_a_postgresql_database_that_does_not_exist_is_told(postgres: PostgreSQL) -> None:
     with pytest.raises(StoreUnavailable):
         await open_database(postgres.url("nowhere"))
+
+
+async def test_connections_that_are_lost_in_silence_are_noticed_and_replaced(
+    postgres: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network can swallow what is sent and tell neither side."""
+    for name in ("STATEMENT_SECONDS", "GREETING_SECONDS"):
+        monkeypatch.setattr(f"store.postgres.{name}", 0.5)
+    name = await postgres.lend()
+    link = Link(postgres.socket, free_ports(usual=False)[0])
+    await link.mend()
+    url = f"postgresql+asyncpg://postgres@{link.address}/{name}"
+    store = Store.over(await open_database(url), InProcessBus())
+    session = await new_session(store)
+    link.half_open()
+    async with asyncio.timeout(5):
+        await store.steps.begin(step(session), 1)
+    assert (await types(store, session))[-1] == "step:start"
+    link.stall()
+    with pytest.raises(StoreUnavailable):
+        await store.ping()
+    link.flow()
+    async with asyncio.timeout(5):
+        assert (await types(store, session))[-1] == "step:start"
+    await store.close()
+    await link.cut()
+    await postgres.take_back(name)

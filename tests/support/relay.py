@@ -8,14 +8,13 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Relay:
-    """Passes connections on to `target` (`host:port`) at an address of its own, which stays the same.
+    """Passes connections on to `target` (`host:port`, or a path) at an address of its own, which stays the same.
 
     `port`: its own; 0 takes any that is free.
     """
 
     def __init__(self, target: str, port: int = 0) -> None:
-        self._host, _, far_port = target.rpartition(":")
-        self._port = int(far_port)
+        self._target = target
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._own_port = port
@@ -45,7 +44,7 @@ class Relay:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
+            far_reader, far_writer = await self._reach()
         except OSError:
             writer.transport.abort()
             return
@@ -56,6 +55,12 @@ class Relay:
             for one in (writer, far_writer):
                 one.transport.abort()
                 self._open.discard(one)
+
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._target.startswith("/"):
+            return await asyncio.open_unix_connection(self._target)
+        host, _, port = self._target.rpartition(":")
+        return await asyncio.open_connection(host, int(port))
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._pass(reader, writer)

@@ -1,0 +1,57 @@
+"""The engine of PostgreSQL, and connections that notice when nobody answers any more.
+
+A network can lose a connection without telling either side. Nothing would ever come back on it: the statement would
+wait for ever, with its place in the pool, and the server would keep what the transaction had locked. So every wait has
+an end: connecting, a statement (also one that waits for a lock), and on the server's side a transaction that says
+nothing. What did not answer is closed, and the pool's other connections of that age are tried before they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+CONNECT_SECONDS: Final = 5.0
+STATEMENT_SECONDS: Final = 10.0
+"""As long as SQLite waits for its turn."""
+GREETING_SECONDS: Final = 2.0
+"""For what waits for no lock: the test of a pooled connection, and the begin of a transaction."""
+
+
+class AttentiveConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is shipped without types
+    """Closes itself when it is not even greeted."""
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 (asyncpg's)
+        if query.startswith("BEGIN"):
+            return await self._greeted(super().execute(query, *args, timeout=GREETING_SECONDS))
+        return await super().execute(query, *args, timeout=timeout)
+
+    async def fetchrow(self, query: str, *args: Any, timeout: float | None = None, **more: Any) -> Any:  # noqa: ASYNC109
+        if query == ";":  # SQLAlchemy's ping
+            return await self._greeted(super().fetchrow(query, *args, timeout=GREETING_SECONDS, **more))
+        return await super().fetchrow(query, *args, timeout=timeout, **more)
+
+    async def _greeted(self, answer: Awaitable[Any]) -> Any:
+        try:
+            return await answer
+        except TimeoutError:
+            self.terminate()
+            raise asyncpg.InterfaceError("connection is closed") from None
+
+
+def postgresql_engine(url: URL, *, patient: bool = False) -> AsyncEngine:
+    """`patient`: statements may take as long as they need, as migrations do."""
+    idle = int(STATEMENT_SECONDS * 1000)
+    arguments: dict[str, Any] = {
+        "timeout": CONNECT_SECONDS,
+        "command_timeout": None if patient else STATEMENT_SECONDS,
+        "connection_class": AttentiveConnection,
+        "server_settings": {} if patient else {"idle_in_transaction_session_timeout": str(idle)},
+    }
+    return create_async_engine(
+        url, pool_size=10, max_overflow=10, pool_timeout=10, pool_pre_ping=True, connect_args=arguments
+    )
