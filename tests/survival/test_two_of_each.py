@@ -1,4 +1,4 @@
-"""Started on one API and watched on the other, live; then what each reader saw while part after part was killed (G2)."""
+"""Started on one API and watched on the other, live: what each reader saw while part after part was killed (G2)."""
 
 from __future__ import annotations
 
