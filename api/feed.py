@@ -86,16 +86,17 @@ class Feed:
     def is_idle(self) -> bool:
         return not self._readers
 
-    def join(self, reader: Reader) -> list[Frame]:
-        """Add a reader; return the deltas that are kept for late joiners."""
+    def join(self, reader: Reader) -> None:
+        """Add a reader. What the bus keeps for late joiners is asked for with `kept`."""
         self._readers.add(reader)
-        kept, leave = self._store.bus.subscribe(self._id, self._hear)
         if self._leave is None:
-            self._leave = leave
+            _, self._leave = self._store.bus.subscribe(self._id, self._hear)
             self._polling = asyncio.create_task(self._poll())
-        else:
-            leave()
-        return kept
+
+    async def kept(self) -> list[Frame]:
+        """The deltas of the running step. A reader needs them before it first looks in the store: those that lie
+        between two facts are not new to it any more once it has read the later one."""
+        return await self._store.bus.caught_up(self._id)
 
     def part(self, reader: Reader) -> None:
         self._readers.discard(reader)
@@ -165,10 +166,10 @@ class Feeds:
         """
         feed = self._feeds.setdefault(session_id, Feed(self._store, session_id, self._tell_overdue))
         reader = Reader(dropped=self._closed)
-        kept = feed.join(reader)
+        feed.join(reader)
         self.readers += 1
         try:
-            async for batch in self._follow(session_id, reader, kept, after):
+            async for batch in self._follow(session_id, reader, await feed.kept(), after):
                 yield batch
         finally:
             self.readers -= 1

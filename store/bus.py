@@ -27,7 +27,7 @@ REMEMBERED_ENDS = 1024
 
 
 class Bus(Protocol):
-    """Port of the live bus. No method waits, none raises for a bus that is away."""
+    """Port of the live bus. None of its methods raises for a bus that is away, and none that is not async waits."""
 
     def publish_facts(self, session_id: str, facts: Sequence[StoredFact], over: bool) -> None:
         """Pass on facts that were committed."""
@@ -39,7 +39,11 @@ class Bus(Protocol):
         """Tell running activities at once; the workflow's signal stays the authority."""
 
     def subscribe(self, session_id: str, deliver: Deliver) -> tuple[list[Frame], Leave]:
-        """Join: the kept deltas of the running step, then `deliver` for all that follows."""
+        """Join: the kept deltas of the running step, as far as they are known here, then `deliver` for what follows."""
+
+    async def caught_up(self, session_id: str) -> list[Frame]:
+        """The kept deltas of a session that was subscribed here, once a bus that must fetch them has done so; it waits
+        half a second at most. Those that lie before the session's last fact cannot be given to a reader later."""
 
     def on_cancel(self, session_id: str, hint: Hint) -> Leave:
         """Be told of cancel hints, also of one that came before."""
@@ -102,6 +106,10 @@ class InProcessBus:
         ticket = self._ticket()
         topic.readers[ticket] = deliver
         return topic.tail.kept(), lambda: self._leave(session_id, topic, ticket)
+
+    async def caught_up(self, session_id: str) -> list[Frame]:
+        topic = self._topics.get(session_id)
+        return topic.tail.kept() if topic is not None else []
 
     def on_cancel(self, session_id: str, hint: Hint) -> Leave:
         topic = self._topics.setdefault(session_id, _Topic())

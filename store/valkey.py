@@ -50,6 +50,7 @@ class ValkeyBus:
         self._client: Redis = Redis.from_url(
             urlunsplit(parts._replace(scheme="redis" if parts.scheme == "valkey" else parts.scheme)),
             decode_responses=True,
+            encoding_errors="replace",  # what is not ours must not end the reading of what is
             socket_timeout=ANSWER_SECONDS,
             socket_connect_timeout=ANSWER_SECONDS,
             retry=Retry(NoBackoff(), 0),  # what is tried again, and when, is decided here
@@ -74,13 +75,19 @@ class ValkeyBus:
         """Join. The kept deltas that this process does not know yet follow through `deliver`, like all that is new."""
         return self._in.subscribe(session_id, deliver)
 
+    async def caught_up(self, session_id: str) -> list[Frame]:
+        return await self._in.caught_up(session_id)
+
     def on_cancel(self, session_id: str, hint: Hint) -> Leave:
         return self._in.on_cancel(session_id, hint)
 
     async def is_up(self) -> bool:
+        """Whether the server answers, and what it tells is heard here where anybody listens."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return bool(await self._client.ping())
+                answered = bool(await self._client.ping())
+                await self._in.hears()
+                return answered
         except (RedisError, OSError, TimeoutError):
             return False
 

@@ -2,7 +2,8 @@
 
 A session that gets its first reader is subscribed, and when the server confirms it, its stream is read: what is there
 already and what comes from then on meet in one order, since an entry's id says where it belongs. After the connection
-was lost all of it is done again; what was heard before is not told twice.
+was lost all of it is done again; what was heard before is not told twice. What cannot be read is skipped, counted and
+spoken of once in the log: it must not silence the rest.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, Final, cast, get_args
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
-from session.live import Frame, Position, Tail
+from session.live import Frame
 from session.vocabulary import CancelMode
 from store.bus import Deliver, Hint, Leave
 from store.valkey_outgoing import CANCELS_KEPT_SECONDS
-from store.valkey_wire import Entry, Names, heard, position_of
+from store.valkey_watched import Told, Watched
+from store.valkey_wire import Entry, Names, position_of
 
 logger = logging.getLogger("perdure.bus")
 
@@ -29,18 +32,9 @@ PING_SECONDS: Final = 5.0
 SILENCE_SECONDS: Final = 12.0
 """A connection that does not even answer pings for so long is given up."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+CATCH_UP_SECONDS: Final = 0.5
+"""How long a reader waits at most for what a stream holds already."""
 REMEMBERED_CANCELS: Final = 4096
-BEGINNING: Final = Position(0)
-
-
-@dataclass(slots=True, eq=False)
-class _Watched:
-    """A session with readers here. `early`: what came before its stream was read."""
-
-    tail: Tail = field(default_factory=Tail)
-    at: Position = BEGINNING
-    readers: dict[int, Deliver] = field(default_factory=dict)
-    early: list[tuple[Position, Entry]] | None = field(default_factory=list)
 
 
 class Incoming:
@@ -49,31 +43,50 @@ class Incoming:
     def __init__(self, client: Redis, names: Names) -> None:
         self._client = client
         self._names = names
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, Watched] = {}
         self._hints: dict[str, dict[int, Hint]] = {}
         self._cancels: OrderedDict[str, CancelMode] = OrderedDict()
         self._tickets = 0
         self._listening: asyncio.Task[None] | None = None
         self._pubsub: Any = None
         self._heard = 0.0
+        self._connected = asyncio.Event()
+        self._failing = False
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.skipped = 0
 
     # -- this process's side -----------------------------------------------------------------------------------------
 
     def subscribe(self, session_id: str, deliver: Deliver) -> tuple[list[Frame], Leave]:
         watched = self._watched.get(session_id)
         if watched is None:
-            watched = self._watched[session_id] = _Watched()
+            watched = self._watched[session_id] = Watched()
             self._tell_server("subscribe", session_id)
         ticket = self._ticket()
         watched.readers[ticket] = deliver
         return watched.tail.kept(), lambda: self._leave(session_id, watched, ticket)
 
-    def _leave(self, session_id: str, watched: _Watched, ticket: int) -> None:
+    def _leave(self, session_id: str, watched: Watched, ticket: int) -> None:
         watched.readers.pop(ticket, None)
         if not watched.readers and self._watched.get(session_id) is watched:
             del self._watched[session_id]
             self._tell_server("unsubscribe", session_id)
+
+    async def caught_up(self, session_id: str) -> list[Frame]:
+        """The kept deltas, once the session's stream was read here; soon without them while the server is away."""
+        watched = self._watched.get(session_id)
+        if watched is None:
+            return []
+        if not self._failing:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CATCH_UP_SECONDS):
+                    await watched.read.wait()
+        return watched.tail.kept()
+
+    async def hears(self) -> None:
+        """Return when what is said on the bus is heard here: at once where nobody listens, never while it is away."""
+        if self._listening is not None:
+            await self._connected.wait()
 
     def on_cancel(self, session_id: str, hint: Hint) -> Leave:
         self._listen()
@@ -140,12 +153,20 @@ class Incoming:
     async def _quietly(self, work: Any) -> None:
         try:
             await work
+        except ResponseError as error:  # the server is well, but not this key
+            self._skip(error)
         except (RedisError, OSError, TimeoutError, RuntimeError):
             self._drop_connection()
+
+    def _skip(self, error: Exception) -> None:
+        self.skipped += 1
+        if self.skipped == 1:
+            logger.warning("the bus holds what cannot be read; it is skipped: %s", type(error).__name__)
 
     def _drop_connection(self) -> None:
         """What was asked for on it may be lost: begin anew."""
         pubsub, self._pubsub = self._pubsub, None
+        self._connected.clear()
         if pubsub is not None:
             connection = pubsub.connection
             if connection is not None and connection._writer is not None:  # noqa: SLF001 (closing waits for the peer)
@@ -159,6 +180,9 @@ class Incoming:
                 await self._listen_once()
             except (RedisError, OSError, TimeoutError, RuntimeError) as error:
                 logger.debug("the bus is not heard: %s", type(error).__name__)
+            except Exception:
+                logger.exception("the bus is not heard")  # and is listened to again: silence for good would be worse
+            self._failing = True
             pause = FIRST_PAUSE_SECONDS if time.monotonic() - began > SILENCE_SECONDS else pause
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
@@ -168,18 +192,21 @@ class Incoming:
         pubsub: Any = self._client.pubsub()
         try:
             for watched in self._watched.values():
-                watched.early = []
+                watched.begin_anew()
             await pubsub.subscribe(self._names.cancels, *map(self._names.live, self._watched))
             self._pubsub = pubsub
             for missed in set(self._watched) - {channel.rsplit(":", 1)[1] for channel in pubsub.channels}:
                 await pubsub.subscribe(self._names.live(missed))
             self._heard = time.monotonic()
+            self._failing = False
+            self._connected.set()
             self._spawn(self._ping(pubsub))
             async for message in pubsub.listen():
                 self._heard = time.monotonic()
                 self._take(message)
         finally:
             self._pubsub = None
+            self._connected.clear()
             await pubsub.aclose()
 
     async def _ping(self, pubsub: Any) -> None:
@@ -200,39 +227,39 @@ class Incoming:
             self._hear_cancels([data])
         elif kind == "message" and (watched := self._watched.get(channel.rsplit(":", 1)[1])) is not None:
             entry_id, _, text = data.partition("\n")
-            new = (position_of(entry_id), Entry.parse(text))
+            new = self._readable([(entry_id, text)])
             if watched.early is not None:
-                watched.early.append(new)
+                watched.early += new
             else:
-                self._tell(channel.rsplit(":", 1)[1], watched, [new])
+                self._tell(channel.rsplit(":", 1)[1], watched, new)
+
+    def _readable(self, told: Iterable[tuple[str, str]]) -> list[Told]:
+        entries = []
+        for entry_id, text in told:
+            try:
+                entries.append((position_of(entry_id), Entry.parse(text)))
+            except ValueError as error:
+                self._skip(error)
+        return entries
 
     async def _read_stream(self, session_id: str) -> None:
         """What the stream holds already, then what came while it was read."""
-        found: Any = await self._client.xrange(self._names.live(session_id))
+        found: Any = []
+        try:
+            found = await self._client.xrange(self._names.live(session_id))
+        except ResponseError as error:
+            self._skip(error)
         watched = self._watched.get(session_id)
-        if watched is None:
-            return
-        there = [(position_of(entry_id), Entry.parse(fields["e"])) for entry_id, fields in found]
-        early, watched.early = watched.early or [], None
-        self._tell(session_id, watched, there + early)
+        if watched is not None:
+            there = self._readable((entry_id, fields.get("e", "")) for entry_id, fields in found)
+            self._tell(session_id, watched, there + watched.take_early())
 
-    def _tell(self, session_id: str, watched: _Watched, entries: list[tuple[Position, Entry]]) -> None:
-        frames, over = [], False
-        for at, entry in entries:
-            if at <= watched.at:
-                continue
-            watched.at = at
-            if (frame := heard(watched.tail, at, entry)) is not None:
-                frames.append(frame)
-            if over := entry.over:  # what was told after the end is not heard
-                break
+    def _tell(self, session_id: str, watched: Watched, entries: list[Told]) -> None:
+        frames, over = watched.hear(entries)
         if over:
             self._watched.pop(session_id, None)
             self._tell_server("unsubscribe", session_id)
-        if frames or over:
-            for ticket in list(watched.readers):
-                if deliver := watched.readers.get(ticket):  # one reader's delivery may make another leave
-                    deliver(frames, over)
+        watched.tell(frames, over)
 
     async def _read_cancels(self) -> None:
         since = time.time() - CANCELS_KEPT_SECONDS
@@ -242,4 +269,5 @@ class Incoming:
     def _hear_cancels(self, told: list[str]) -> None:
         for one in told:
             session_id, _, mode = one.rpartition(" ")
-            self.hear_cancel(session_id, "graceful" if mode == "graceful" else "now")
+            if session_id and mode in get_args(CancelMode):
+                self.hear_cancel(session_id, cast(CancelMode, mode))

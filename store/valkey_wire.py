@@ -9,10 +9,13 @@ Both sides of the bus import this; a mix of versions must understand each other 
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+import re
+from typing import Final, Literal, NamedTuple, cast
 
 from session.live import Frame as LiveFrame
 from session.live import Position, StoredFact, Tail
+
+_SCOPE: Final = re.compile(r"step/[0-9]{1,9}(/|$)")
 
 
 class Names(NamedTuple):
@@ -45,10 +48,12 @@ class Entry(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Entry:
-        """Raises ValueError for what is no entry."""
+        """Raises ValueError for what is no entry, so that nobody else must bear it."""
         head, _, frame = text.partition("\n")
         kind, over, attempt, scope = head.split(" ", 3)
-        return cls("f" if kind == "f" else "d", over == "1", int(attempt), scope, frame)
+        if kind not in ("f", "d") or ((scope or kind == "d") and not _SCOPE.match(scope)):
+            raise ValueError("not an entry")
+        return cls(cast(Literal["f", "d"], kind), over == "1", int(attempt), scope, frame)
 
 
 def fact_entry(fact: StoredFact, *, over: bool) -> Entry:

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from session.live import KEEP_DELTAS, Frame, StoredFact, model_scope
+from session.live import KEEP_DELTAS, Frame, StoredFact, model_scope, tool_scope
 from session.vocabulary import CancelMode
 from store.valkey import ValkeyBus
+from store.valkey_incoming import CATCH_UP_SECONDS
 from store.valkey_outgoing import MOST_WAITING
 from tests.store.listening import settle
 from tests.support.valkey import Valkey, running_valkey
@@ -187,6 +188,69 @@ async def test_a_password_is_used_and_shown_nowhere(tmp_path: Path, caplog: pyte
             bus.publish_facts("s", [fact(3)], False)
             await asyncio.sleep(0.1)
             assert "hush" not in repr(bus) + caplog.text
+
+
+@pytest.mark.parametrize(
+    "junk", ["junk", "9-1\nd 0 one step/1\nx", "9-1\nd 0 1 nowhere\nx", "nine\nd 0 1 step/1\nx", b"\xff"]
+)
+async def test_what_cannot_be_read_is_skipped_and_told_once(
+    valkey: Valkey, junk: str | bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with buses(valkey, 2) as (worker, api):
+        ear = Ear(api)
+        await settle(worker, api)
+        worker.publish_facts("s", [fact(3, SCOPE, 1)], False)
+        await settle(worker, api)
+        key = worker._out._names.live("s")
+        for _ in range(2):
+            await worker._client.publish(key, junk)
+            await worker._client.xadd(key, {"e": junk}, "3-*")
+        await worker._client.xadd(key, {"other": junk}, "3-*")
+        await worker._client.publish(worker._out._names.cancels, junk)
+        worker.publish_delta("s", SCOPE, 1, "a")
+        await settle(worker, api)
+        assert list(ear.heard.values()) == ["fact 3", "a"]
+        assert await api.is_up()
+        async with buses(valkey, 1) as (late,):
+            joined = Ear(late)
+            await settle(worker, late)
+            assert joined.heard == ear.heard
+    assert len([said for said in caplog.records if "cannot be read" in said.message]) == 2, "once in each process"
+
+
+async def test_a_bus_that_hears_nothing_is_not_up(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.valkey.ANSWER_SECONDS", 0.2)
+    async with buses(valkey, 1) as (api,):
+        Ear(api)
+        await settle(api)
+        assert await api.is_up()
+        listening = api._in._listening
+        assert listening is not None
+        listening.cancel()
+        assert not await api.is_up()
+
+
+async def test_a_reader_who_waits_until_the_bus_has_caught_up_is_given_deltas_from_before_the_last_fact(
+    valkey: Valkey,
+) -> None:
+    async with buses(valkey, 2) as (worker, api):
+        worker.publish_facts("s", [fact(3, SCOPE, 1)], False)
+        worker.publish_delta("s", tool_scope(1, "t"), 1, "x")
+        worker.publish_facts("s", [fact(4)], False)
+        await settle(worker)
+        Ear(api)
+        assert [frame.text for frame in await api.caught_up("s")] == ["x"]
+
+
+async def test_a_bus_that_is_away_holds_no_reader_up(tmp_path: Path) -> None:
+    with running_valkey(tmp_path / "valkey") as valkey:
+        valkey.kill()
+        async with buses(valkey, 1) as (api,):
+            began = time.monotonic()
+            for session_id in "abcdefgh":
+                Ear(api, session_id)
+                assert await api.caught_up(session_id) == []
+            assert time.monotonic() - began < 8 * CATCH_UP_SECONDS, "the first may wait, not each"
 
 
 ACTS = st.lists(
