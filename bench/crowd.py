@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Final
+
+from anthropic import AnthropicError
 
 from bench import scripts
 from bench.figures import Figure, figure, percentile
 from bench.meter import spent
-from bench.stand import Run, Stand, crowd, run_bare, run_session
+from bench.stand import Run, Stand, WentWrong, crowd, run_bare, run_session
+from bench.wire import Refused
 
 LIMIT_SECONDS: Final = 180.0
 """A session's hard limit (CONTRACT §2): whatever its crowd, it must be over by then."""
@@ -42,15 +44,33 @@ class _Rounds:
         """Not so where worker and API are apart and nothing carries deltas between them."""
         return any(run.lags_ms for runs, _ in self.ours for run in runs)
 
+    async def _play_bare(self) -> Run | None:
+        """None for a run that failed: nothing tries again for it, and in a large crowd connections do time out."""
+        try:
+            return await run_bare(self._stand.bare, CONTENT)
+        except AnthropicError:
+            return None
+
+    async def _play_session(self) -> Run | None:
+        """None for a session that did not complete, at its limit for instance: it is counted."""
+        try:
+            return await run_session(self._stand.service.url, CONTENT)
+        except (WentWrong, Refused, OSError):
+            return None
+
     async def play(self) -> None:
-        """One round: the bare loop, then the sessions. Raises WentWrong when one of them does not complete."""
+        """One round: the bare loop, then the sessions. Raises WentWrong when none of them completes."""
         meter, at_once = self._stand.meter, self._at_once
         began, cpu = time.monotonic(), time.process_time()
-        runs = await crowd(partial(run_bare, self._stand.bare, CONTENT), at_once, at_once)
-        self.bare.append((runs, time.monotonic() - began, time.process_time() - cpu))
+        bare = await crowd(self._play_bare, at_once, at_once)
+        ended = [run for run in bare if run is not None]
+        self.bare.append((ended, time.monotonic() - began, time.process_time() - cpu))
         before, memory, began = meter.cpu_seconds(), meter.memory_bytes(), time.monotonic()
         async with meter.watching() as peak:
-            runs = await crowd(partial(run_session, self._stand.service.url, CONTENT), at_once, at_once)
+            played = await crowd(self._play_session, at_once, at_once)
+        runs = [run for run in played if run is not None]
+        if not runs:
+            raise WentWrong("no session completed")
         self.ours.append((runs, time.monotonic() - began))
         self.cpu.append(spent(before, meter.cpu_seconds()))
         grown = {part: peak.bytes_of[part] - memory[part] for part in memory}
@@ -81,9 +101,9 @@ def _speed(part: str, rounds: _Rounds, at_once: int) -> list[Figure]:
     typical, bare_typical = both(lambda runs, _: percentile([run.total_ms for run in runs], 50) / 1000)
     longest, bare_longest = both(lambda runs, _: max(run.total_ms for run in runs) / 1000)
     first, bare_first = both(lambda runs, _: percentile([run.first_ms for run in runs], 50))
-    missing = [at_once - sum(run.total_ms < LIMIT_SECONDS * 1000 for run in runs) for runs, _ in rounds.ours]
+    missing, bare_missing = both(lambda runs, _: at_once - sum(run.total_ms < LIMIT_SECONDS * 1000 for run in runs))
     return [
-        figure(part, "sessions not completed in time", "", missing, goal=0),
+        figure(part, "sessions not completed in time", "", missing, bare=bare_missing, goal=0),
         figure(part, "sessions per second (more is better)", "1/s", rates, bare=bare_rate),
         figure(part, "time per session, p50", "s", typical, bare=bare_typical),
         figure(part, "time per session, longest", "s", longest, bare=bare_longest, goal=LIMIT_SECONDS),

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from bench import scripts
 from bench.bare import BareLoop, bare_loop
@@ -155,11 +155,14 @@ def lags_in(text: bytes, at_ns: int) -> list[float]:
     return [(at_ns - int(stamp)) / 1e6 for stamp in stamps[1].split(b"|")[:-1]] if stamps else []
 
 
-async def crowd(play: Callable[[], Awaitable[Run]], sessions: int, at_once: int) -> list[Run]:
+T = TypeVar("T")
+
+
+async def crowd(play: Callable[[], Awaitable[T]], sessions: int, at_once: int) -> list[T]:
     """Play so many sessions, so many at once, each begun when another ends."""
     left = iter(range(sessions))
 
-    async def player() -> list[Run]:
+    async def player() -> list[T]:
         return [await play() for _ in left]
 
     return [run for runs in await asyncio.gather(*(player() for _ in range(at_once))) for run in runs]

@@ -60,7 +60,19 @@ def test_lag_is_from_the_stamp_in_the_delta_to_the_arrival() -> None:
 async def test_a_quick_run_writes_its_figures(tmp_path: Path) -> None:
     told = tmp_path / "figures.json"
     running = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench", "first", "steps", "--quick", "--json", str(told)),
+        *(
+            sys.executable,
+            "-m",
+            "bench",
+            "first",
+            "crowd-1",
+            "readers-1",
+            "--quick",
+            "--on",
+            "embedded",
+            "--json",
+            str(told),
+        ),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -69,5 +81,8 @@ async def test_a_quick_run_writes_its_figures(tmp_path: Path) -> None:
     assert running.returncode == 0
     assert b"added time to first delta" in printed
     figures = [one for run in json.loads(told.read_text())["runs"].values() for one in run["figures"]]
-    assert {one["part"] for one in figures} == {"first", "steps"}
+    assert {one["part"] for one in figures} == {"first", "crowd-1", "readers-1"}
+    kept = {(one["part"], one["what"]): one["median"] for one in figures}
+    assert kept["crowd-1", "sessions not completed in time"] == 0
+    assert kept["readers-1", "readers with other facts than most"] == 0
     assert all(one["low"] <= one["median"] <= one["high"] for one in figures)
