@@ -90,11 +90,12 @@ def reproduced(found: Results, stand: str) -> list[tuple[int, str, float, float]
 
 
 def _reproduction(found: Results) -> str:
-    rows = ["| stand | sessions at once | what | measured | simulated | error |", "|---|---|---|---|---|---|"]
+    rows = ["| stand | sessions at once | what | measured | load before | simulated | error |", f"|{'---|' * 7}"]
     for stand in WAYS:
         for at_once, what, measured, simulated in reproduced(found, stand):
             error = (simulated - measured) / measured if measured else 0.0
-            cells = (stand, f"{at_once}", what, short(measured), short(simulated), f"{error:+.0%}")
+            load = found.runs[f"{stand} crowd-{at_once}"]["loadBefore"]
+            cells = (stand, f"{at_once}", what, short(measured), f"{load}", short(simulated), f"{error:+.0%}")
             rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 

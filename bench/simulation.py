@@ -2,8 +2,9 @@
 
 A session is a chain of pieces of work on parts, with the model's time between them; its deltas are pieces of work of
 their own, one after the other on the way from the model to the reader. A part works on as many pieces at once as it has
-processes, the machine on as many as it has cores; everything else waits in order, part by part in turn. Deltas of one
-session that wait for the same part are taken together, as the parts do, for less than they would cost one by one.
+processes, the machine on as many as it has cores; everything else waits in order, part by part in turn, deltas before
+control: a loop comes by all its sockets between two pieces of a transaction. Deltas of one session that wait for the
+same part are taken together, as the parts do, for less than they would cost one by one.
 
 Only costs go in (see bench.capacity for where they come from); times per session, rates and lags come out.
 """
@@ -99,6 +100,7 @@ class _World:
         self._cores = machine.cores
         self._free = dict(machine.processes)
         self._queues: dict[str, deque[_Piece]] = {part: deque() for part in machine.processes}
+        self._deltas: dict[str, deque[_Piece]] = {part: deque() for part in machine.processes}
         self._turns = deque(machine.processes)
         self._waiting: dict[tuple[str, int], _Piece] = {}
         self._events: list[tuple[float, int, Then]] = []
@@ -122,7 +124,7 @@ class _World:
             return
         whole = seconds * (1 + TOGETHER * (len(stamps) - 1))
         piece = self._waiting[part, session] = _Piece(whole, group=session, stamps=list(stamps), relay=relay)
-        self._queues[part].append(piece)
+        self._deltas[part].append(piece)
         self._dispatch()
 
     def run(self) -> Outcome:
@@ -136,8 +138,9 @@ class _World:
         while self._cores and passed < len(self._turns):
             part = self._turns[0]
             self._turns.rotate(-1)
-            if self._queues[part] and self._free[part]:
-                self._begin(part, self._queues[part].popleft())
+            queue = self._deltas[part] or self._queues[part]
+            if queue and self._free[part]:
+                self._begin(part, queue.popleft())
                 passed = 0
             else:
                 passed += 1
