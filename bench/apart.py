@@ -14,8 +14,6 @@ from bench.stand import Stand
 from tests.survival.cluster import DATABASE, Cluster, cluster
 
 APART: Final = "apart"
-MANY_SESSIONS: Final[dict[str, str]] = {}
-"""Settings of the roles, so that no limit on running sessions stands in the way of a crowd."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ async def stand_apart(*, quick: bool = False, apis: int = 1, workers: int = 1) -
     """Everything started; all of it is stopped and removed at the end. Raises NotReady."""
     with scratch() as folder:
         folder.chmod(0o755)  # PostgreSQL may run as another user
-        async with cluster(folder, apis=apis, workers=workers, more=MANY_SESSIONS) as parts:
+        async with cluster(folder, apis=apis, workers=workers) as parts:
             workspace = scripts.prepare(parts.data_dir / "workspaces")
             async with bare_loop(parts.fake_url, workspace) as bare:
                 pids = {name: part.pid for name, part in parts.parts.items() if name != "fake"}

@@ -16,7 +16,7 @@ FROM pg_stat_database WHERE datname = current_database()
 _KEPT: Final = """
 SELECT coalesce(sum(pg_total_relation_size(relid)), 0)::bigint AS kept FROM pg_stat_user_tables
 """
-_INFO: Final = re.compile(rb"^(\w+):([\d.]+)\r$", re.MULTILINE)
+_INFO: Final = re.compile(rb"^(\w+):(\d+(?:\.\d+)?)\r$", re.MULTILINE)
 _CALLS: Final = re.compile(rb"^cmdstat_([\w|]+):calls=(\d+)", re.MULTILINE)
 _OUR_OWN: Final = {b"info"}
 
