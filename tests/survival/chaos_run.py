@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,19 +15,29 @@ from tests.survival.chaos_load import Visit, drawn_visit, visit
 from tests.survival.chaos_verdict import Check, Outcome, median, worst
 from tests.survival.cluster import Cluster, cluster
 from tests.survival.faults import Faults
+from tests.survival.promises import processes_with
 from tests.survival.topology import NotReady
 
+Spoil = Callable[[Cluster, list[Visit], str], Awaitable[None]]
 TOGETHER: Final = 14
 AHEAD: Final = 3
 """How many faults' worth of sessions may be begun before the faults, and the other way round."""
 
 
 async def run_seed(
-    folder: Path, *, seed: int, sessions: int, faults: int, together: int = TOGETHER, only: str = ""
+    folder: Path,
+    *,
+    seed: int,
+    sessions: int,
+    faults: int,
+    together: int = TOGETHER,
+    only: str = "",
+    spoil: Spoil | None = None,
 ) -> Outcome:
     """Play so many sessions through so many faults, and check everything. `only`: faults whose name has this.
 
-    Raises NotReady if the cluster never was.
+    `spoil`: what is done between the end and the checks, to see that they notice it. Raises NotReady if the cluster
+    never was.
     """
     began = time.monotonic()
     mark = str(seed % 10_000).zfill(4) + str(time.time_ns())[-9:]
@@ -35,9 +45,13 @@ async def run_seed(
         running = _Running(parts, seed, mark, sessions, faults)
         running.faults.only = only
         visits = await running.play_all(together)
+        if spoil is not None:
+            await spoil(parts, visits, mark)
         outcome = await Check(parts, running.faults, mark).all(visits)
         for problem in running.faults.not_back:
             outcome.tally.expect(checks.BACK, False, problem)
+    left = processes_with(str(folder))
+    outcome.tally.expect(checks.LEFT_OF_PARTS, not left, f"{left}")
     outcome.faults = Counter(window.name for window in running.faults.windows)
     outcome.ended_alone = running.faults.ended_alone
     outcome.seconds = time.monotonic() - began

@@ -31,12 +31,26 @@ HISTORY: Final = "histories that grow too fast"
 BUSY: Final = "conversations still busy"
 WORKFLOWS: Final = "workflows still running"
 PENDING: Final = "approvals still pending"
+LEFT_OF_PARTS: Final = "parts left over when all was over"
 KEYS: Final = "bus keys that never expire"
 STOPPING: Final = "cancels that took longer than 2 s, no fault about"
 BACK: Final = "parts that did not come back"
 ROWS: Final = (
     *(LOST, rows.TERMINAL, TWICE, rows.LATE, rows.RESULTS, rows.RAN, rows.TRACES, MIXED, rows.REFUSED, INVALID),
-    *(HISTORY, STOPPING, rows.RESOLVED, rows.UNTRUE, rows.AUDIT, rows.LEFT, BUSY, WORKFLOWS, PENDING, KEYS, BACK),
+    *(
+        HISTORY,
+        STOPPING,
+        rows.RESOLVED,
+        rows.UNTRUE,
+        rows.AUDIT,
+        rows.LEFT,
+        BUSY,
+        WORKFLOWS,
+        PENDING,
+        KEYS,
+        BACK,
+        LEFT_OF_PARTS,
+    ),
     rows.PROMISES,
 )
 AT_ONCE: Final = 6
