@@ -149,7 +149,7 @@ class Check:
         self.outcome.deltas += len(reader.deltas)
         found = heard(reader)
         for key in found.wrong:
-            mixed = not _is_part(found.fragments[key], found.texts[key])
+            mixed = not is_part(found.fragments[key], found.texts[key])
             self.outcome.gaps += not mixed
             self.outcome.tally.expect(MIXED, not mixed, f"{who}: {key} heard {found.fragments[key]!r}")
         self.outcome.tally.expect(MIXED, not found.late, f"{who}: fragments after their fact: {found.late[:3]}")
@@ -236,7 +236,7 @@ class Check:
                 self.outcome.said.update(lines)
 
 
-def _is_part(fragments: str, text: str) -> bool:
+def is_part(fragments: str, text: str) -> bool:
     """Whether the fragments are the text with some left out."""
     rest = iter(text)
     return all(letter in rest for letter in fragments)
