@@ -50,7 +50,7 @@ class Watched:
         told = " | ".join(f"{name} | {count}" for (name, _), count in zip(events, counts[1:], strict=True))
         found = self.verdict
         return (
-            f"{self.name}: facts {len(self.reader.facts)}, in order; deltas {counts[0]} | {told}; doubled"
+            f"{self.name}: facts {len(self.reader.facts)}; deltas {counts[0]} | {told}; doubled"
             f" {found.facts_doubled + found.deltas_doubled}, facts missing {found.facts_lost}, reordered"
             f" {found.facts_reordered}, texts with fragments left out {self.gaps}, connections"
             f" {self.reader.connections}"
