@@ -7,7 +7,7 @@ It looks at every row that is not terminal, every few seconds, and at one sessio
     it waits although there is a place          admit it (a crash after an end, or limits that were raised)
     admitted after waiting, but not begun       tell its workflow again
     terminated, failed or timed out there       close it as INTERNAL or TIMEOUT; cancelled there: CANCELLED
-    past its limit and still running            close it as TIMEOUT and end the workflow
+    past its limit and still running            close it as TIMEOUT; its workflow ends by its own time-out
 
 Closing is conditional on the row, so any number of reconcilers and the workflow itself may try.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,11 +50,15 @@ class Reconciler:
         self._told_at: dict[str, int] = {}
 
     async def run(self) -> None:
-        """Look after all unfinished sessions until cancelled."""
+        """Look after all unfinished sessions until cancelled. What is past its limit has a look of its own: it must not
+        wait for a Temporal that does not answer."""
+        await asyncio.gather(self._again(self._round), self._again(self._close_late))
+
+    async def _again(self, look: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
             try:
-                await self._round()
+                await look()
             except (StoreUnavailable, TemporalAway) as error:
                 logger.warning("will look again: %s", error)
             except Exception:
@@ -67,11 +71,7 @@ class Reconciler:
             return
         now = self._store.database.clock()
         await self._admit(rows, now)
-        try:
-            ended = set(await self._temporal.ended_badly(datetime.fromtimestamp(now / 1000 - LOOK_BACK_SECONDS, UTC)))
-        except TemporalAway:
-            await self._close_late(rows, now)
-            raise
+        ended = set(await self._temporal.ended_badly(datetime.fromtimestamp(now / 1000 - LOOK_BACK_SECONDS, UTC)))
         for row in rows:
             known = self._looked_at.setdefault(row["id"], now)
             stale = now - known > LOOK_AGAIN_MS
@@ -98,11 +98,12 @@ class Reconciler:
         self._told_at |= dict.fromkeys(told, now)
         await tell_admitted(self._temporal.client, told)
 
-    async def _close_late(self, rows: Sequence[Mapping[str, Any]], now: int) -> None:
-        """Without Temporal: what is past its limit ends all the same; its workflow ends by its own time-out."""
-        for row in rows:
-            if now - row["deadline_ms"] > GRACE_MS:
-                await self._close(row, Ending("timeout"))
+    async def _close_late(self) -> None:
+        """Without Temporal: what is past its limit ends all the same; its workflow ends by its own time-out, or by the
+        next round that finds Temporal there."""
+        for row in await self._store.sessions.unfinished(self._store.database.clock() - GRACE_MS):
+            if await self._store.endings.close(row["id"], Ending("timeout")):
+                logger.info("closed %s: timeout", row["id"])
 
     async def look_at(self, session_id: str) -> None:
         """Look after one session now; silent when the store or Temporal is away."""

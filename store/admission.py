@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, func, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session.admission import Candidate, admitted, free_places
 from session.policy import AdmissionPolicy
-from store.database import Database, every
+from store.database import Database, StoreConnection, every
 from store.schema import sessions
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
@@ -64,7 +63,7 @@ class Admission:
             await self._lock(connection)
             return await self._give(connection, await self._chosen(connection))
 
-    async def ask(self, connection: AsyncConnection, session_id: str, key: str, now: int) -> int | None:
+    async def ask(self, connection: StoreConnection, session_id: str, key: str, now: int) -> int | None:
         """Inside the transaction that starts a session: its `admitted_ms`, None when it must wait. Raises QueueFull.
 
         It takes a place only if there is one beside those that are due to others: they are admitted by whoever ended
@@ -85,11 +84,11 @@ class Admission:
         async with self.database.read() as connection:
             return Standing(await _counted(connection, _RUNNING), await _counted(connection, _WAITING))
 
-    async def _lock(self, connection: AsyncConnection) -> None:
+    async def _lock(self, connection: StoreConnection) -> None:
         if not self.database.is_sqlite:
             await connection.execute(_LOCK, {"key": _KEY})
 
-    async def _chosen(self, connection: AsyncConnection, newcomer: Candidate | None = None) -> list[Candidate]:
+    async def _chosen(self, connection: StoreConnection, newcomer: Candidate | None = None) -> list[Candidate]:
         running = await _counted(connection, _RUNNING) if self.policy.is_limited else Counter[str]()
         places = free_places(running, self.policy)
         if places == 0:
@@ -99,7 +98,7 @@ class Admission:
             waiting.append(newcomer)
         return admitted(waiting, running, self.policy)
 
-    async def _oldest(self, connection: AsyncConnection, places: int | None) -> list[Candidate]:
+    async def _oldest(self, connection: StoreConnection, places: int | None) -> list[Candidate]:
         """Of each key those who wait longest, as many as could be admitted at all."""
         columns = sessions.c
         place = func.row_number().over(partition_by=columns.tenant, order_by=(columns.created_ms, columns.id))
@@ -110,7 +109,7 @@ class Admission:
             query = select(ranked).where(ranked.c.place <= min(bounds))
         return [Candidate(row["id"], row["tenant"], row["created_ms"]) for row in await every(connection, query)]
 
-    async def _give(self, connection: AsyncConnection, chosen: Sequence[Candidate]) -> list[str]:
+    async def _give(self, connection: StoreConnection, chosen: Sequence[Candidate]) -> list[str]:
         if not chosen:
             return []
         # Later than `created_ms`, whatever the clocks say: that is how those who had to wait are known.
@@ -123,5 +122,5 @@ class Admission:
         return [one.id for one in chosen if one.id in given_to]
 
 
-async def _counted(connection: AsyncConnection, query: Select[Any]) -> Counter[str]:
+async def _counted(connection: StoreConnection, query: Select[Any]) -> Counter[str]:
     return Counter({row["tenant"]: row["held"] for row in await every(connection, query)})

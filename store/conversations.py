@@ -8,11 +8,10 @@ from typing import Any
 
 from sqlalchemy import insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session.resources import Conversation, Message, ToolCall
 from store.cursor import newest_first, page
-from store.database import Database, every, first
+from store.database import Database, StoreConnection, every, first
 from store.ledger import NotFound
 from store.retention import remove
 from store.rows import conversation_of, message_of, tool_call_of
@@ -97,7 +96,7 @@ class Conversations:
         async with self.database.read() as connection:
             return (await self._calls(connection, [session_id])).get(session_id, [])
 
-    async def _calls(self, connection: AsyncConnection, session_ids: Collection[str]) -> dict[str, Calls]:
+    async def _calls(self, connection: StoreConnection, session_ids: Collection[str]) -> dict[str, Calls]:
         if not session_ids:
             return {}
         columns = tool_calls.c

@@ -11,9 +11,8 @@ import json
 
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.database import first
+from store.database import StoreConnection, first
 from store.ledger import Ledger
 from store.schema import workspaces
 
@@ -39,6 +38,6 @@ async def settle(ledger: Ledger, home: str) -> None:
     ledger.changes["home"] = known["home"]
 
 
-async def forget(connection: AsyncConnection, conversation_id: str) -> None:
+async def forget(connection: StoreConnection, conversation_id: str) -> None:
     """A removed conversation's own workspace goes with it."""
     await connection.execute(_FORGET, {"called": conversation_id})

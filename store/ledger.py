@@ -14,14 +14,13 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Update, bindparam, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session.events import Event
 from session.live import StoredFact
 from session.status import is_terminal, move
 from session.usage import Usage
 from session.vocabulary import SessionStatus
-from store.database import Database, Row, first
+from store.database import Database, Row, StoreConnection, first
 from store.schema import facts, sessions
 
 Announce = Callable[[str, Sequence[StoredFact], bool], None]
@@ -55,7 +54,7 @@ class Fenced(Exception):
 class Ledger:
     """A locked session row, the changes to it and the facts to append; written when the transaction ends."""
 
-    def __init__(self, connection: AsyncConnection, row: Row, now_ms: int) -> None:
+    def __init__(self, connection: StoreConnection, row: Row, now_ms: int) -> None:
         self.connection = connection
         self.row = row
         self.now_ms = now_ms
@@ -137,7 +136,7 @@ class Ledgers:
             self.announce(session_id, written, ledger.is_terminal)
 
     @asynccontextmanager
-    async def create(self, connection: AsyncConnection, values: dict[str, Any]) -> AsyncIterator[Ledger]:
+    async def create(self, connection: StoreConnection, values: dict[str, Any]) -> AsyncIterator[Ledger]:
         """Insert a session's row inside the caller's transaction, with its first facts; the caller announces nothing:
         nobody can read a session before its creation is committed."""
         row = {column.name: None for column in sessions.c} | {"last_offset": 0} | values

@@ -17,8 +17,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from store.sqlite import WRITE
 
 logger = logging.getLogger("perdure.store")
 ADVISORY_LOCK = 0x50455244  # "PERD"
@@ -34,11 +36,22 @@ class Migrated(NamedTuple):
     after: str | None
 
 
-async def migrate(engine: AsyncEngine) -> Migrated:
-    """Bring the schema to the newest revision; a no-op when it is there."""
+async def migrate(engine: AsyncEngine | Engine) -> Migrated:
+    """Bring the schema to the newest revision, and dispose of the engine; a no-op when it is there."""
     turn = _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-    async with turn, engine.begin() as connection:
-        return await connection.run_sync(_upgrade)
+    async with turn:
+        if isinstance(engine, Engine):
+            return await asyncio.to_thread(_on_sqlite, engine)
+        try:
+            async with engine.begin() as connection:
+                return await connection.run_sync(_upgrade)
+        finally:
+            await engine.dispose()
+
+
+def _on_sqlite(engine: Engine) -> Migrated:
+    with engine.execution_options(**WRITE).begin() as connection:
+        return _upgrade(connection)
 
 
 def _upgrade(connection: Connection) -> Migrated:

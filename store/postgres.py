@@ -8,12 +8,13 @@ nothing. What did not answer is closed, and the pool's other connections of that
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 CONNECT_SECONDS: Final = 5.0
 STATEMENT_SECONDS: Final = 10.0
@@ -55,3 +56,35 @@ def postgresql_engine(url: URL, *, patient: bool = False) -> AsyncEngine:
     return create_async_engine(
         url, pool_size=10, max_overflow=10, pool_timeout=10, pool_pre_ping=True, connect_args=arguments
     )
+
+
+class Pooled:
+    """Reading and writing over the engine's pool."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        async with self._reads.connect() as connection, _dropped_when_silent(connection):
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction: committed at the end, rolled back by any exception."""
+        async with self._engine.begin() as connection, _dropped_when_silent(connection):
+            yield connection
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+@asynccontextmanager
+async def _dropped_when_silent(connection: AsyncConnection) -> AsyncIterator[None]:
+    """A connection that did not answer in time is not asked to roll back: it is closed, and its server does."""
+    try:
+        yield
+    except TimeoutError:
+        await connection.invalidate()
+        raise

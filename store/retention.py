@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import delete, insert, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.database import Database, every
+from store.database import Database, StoreConnection, every
 from store.homes import forget
 from store.schema import audit, conversations, outputs, removals, sessions
 
 
-async def remove(connection: AsyncConnection, conversation_id: str, now_ms: int) -> None:
+async def remove(connection: StoreConnection, conversation_id: str, now_ms: int) -> None:
     """Take a conversation away inside the caller's transaction, which holds its row and knows that it is idle."""
     await connection.execute(delete(conversations).where(conversations.c.id == conversation_id))
     await forget(connection, conversation_id)

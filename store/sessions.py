@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session.auditing import NewEntry
 from session.events import SessionCancelling
@@ -17,7 +16,7 @@ from session.vocabulary import CancelMode
 from session.wire import SessionInput
 from store.audit import append
 from store.cursor import newest_first, page
-from store.database import every, first
+from store.database import StoreConnection, every, first
 from store.ledger import Ledgers, NotFound, SessionOver
 from store.rows import session_of
 from store.schema import sessions
@@ -107,14 +106,17 @@ class Sessions:
         async with self.database.read() as connection:
             return {row.status: row.held for row in await connection.execute(query)}
 
-    async def unfinished(self) -> Rows:
-        """The rows that are not terminal, oldest first: what the reconciler looks after."""
+    async def unfinished(self, due_before_ms: int | None = None) -> Rows:
+        """The rows that are not terminal, oldest first: what the reconciler looks after. `due_before_ms`: only those
+        whose limit was before that."""
         query = select(sessions).where(sessions.c.status.in_(("created", "queued", "running")))
+        if due_before_ms is not None:
+            query = query.where(sessions.c.deadline_ms < due_before_ms)
         async with self.database.read() as connection:
             return [*await every(connection, query.order_by(sessions.c.created_ms))]
 
 
-async def row_of(connection: AsyncConnection, session_id: str) -> Mapping[str, Any]:
+async def row_of(connection: StoreConnection, session_id: str) -> Mapping[str, Any]:
     """The session's row. Raises NotFound."""
     row = await first(connection, _SESSION, id=session_id)
     if row is None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sqlalchemy import bindparam, delete, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.database import Database, every, first
+from store.database import Database, StoreConnection, every, first
 from store.schema import notes, outputs
 
 PIECE = 65_536
@@ -30,7 +29,7 @@ _NOTE = select(notes.c.text).where(*_THIS_NOTE)
 _FORGET_NOTE = delete(notes).where(*_THIS_NOTE)
 
 
-async def keep_output(connection: AsyncConnection, session_id: str, call_id: str, pieces: Iterable[str]) -> None:
+async def keep_output(connection: StoreConnection, session_id: str, call_id: str, pieces: Iterable[str]) -> None:
     """Write all of a long result inside the caller's transaction. Where a provider names two calls of a session alike,
     the handle stands for the later one."""
     start = 0

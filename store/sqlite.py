@@ -1,12 +1,12 @@
-"""SQLite's connection: statements run where they are asked for, on the event loop's own thread.
+"""SQLite: statements run where they are asked for, on the event loop's own thread.
 
 A statement of ours takes some ten microseconds; handing it to a thread and back (as aiosqlite does) takes thirty times
 as long, and was a fifth of all CPU that a session took. So nothing here waits inside SQLite: a lock that another
 process holds is asked for again after a pause of the loop's, and what waits for the disk (opening, checkpoints of the
 write-ahead log, closing) has a thread. A commit only appends to the log (`synchronous=NORMAL`).
 
-SQLAlchemy's dialect for aiosqlite sees a connection of the kind it knows; BEGIN travels with the statement that follows
-it, and what has nothing to end is not ended.
+Two connections are enough for a process: one for reading, outside of any transaction, so that each statement sees what
+was committed before it, and one for writing, which transactions take in turn.
 """
 
 from __future__ import annotations
@@ -14,33 +14,164 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, CursorResult, Engine, NullPool, create_engine, event
+from sqlalchemy.exc import OperationalError
 
 T = TypeVar("T")
-_Row = tuple[Any, ...]
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.001, 0.05
 COMMITS_BETWEEN_CHECKPOINTS: Final = 100
 PAGES_BEFORE_SQLITE_CHECKPOINTS: Final = 20_000
 """How long the log may get before SQLite itself moves it, within a commit: only where the thread could not."""
+WRITE: Final = {"perdure_write": True}
+"""Execution options of an engine whose transactions begin with the lock for writing."""
 
 
-class _Outcome(NamedTuple):
-    """What a finished statement left: the attributes of its cursor, and all of its rows."""
+def sqlite_engine(path: str, busy_timeout: float) -> Engine:
+    """An engine over a file; its transactions are SQLite's own only with the option `WRITE`.
 
-    description: Any
-    rowcount: int
-    lastrowid: int | None
-    rows: list[_Row]
+    `busy_timeout`: seconds that opening a file, and such a transaction, wait for another connection's lock.
+    """
+    if path in ("", ":memory:"):
+        raise ValueError("SQLite needs a file: what must last cannot live in memory")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(f"sqlite:///{path}", creator=lambda: _open(path, busy_timeout), poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("perdure_write"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
 
 
-_NOTHING = _Outcome(None, -1, None, [])
+def _open(path: str, busy_timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+    try:
+        _write_ahead(connection, time.monotonic() + busy_timeout)
+        for pragma in (
+            "synchronous=NORMAL",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            f"wal_autocheckpoint={PAGES_BEFORE_SQLITE_CHECKPOINTS}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+def _write_ahead(connection: sqlite3.Connection, until: float) -> None:
+    """Set WAL mode. Where several open a new file at once, SQLite refuses without waiting: the wait is here."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+async def _patiently(act: Callable[[], T], seconds: float) -> T:
+    """Do it; again, with pauses of the loop's, for as long as another connection holds the lock."""
+    until, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return act()
+        except (sqlite3.OperationalError, OperationalError) as error:
+            cause = error.orig if isinstance(error, OperationalError) else error
+            if not _is_busy(cause) or time.monotonic() > until:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
+
+
+class InlineConnection:
+    """What the store uses of SQLAlchemy's AsyncConnection, over a connection that does not wait."""
+
+    def __init__(self, connection: Connection, busy_timeout: float) -> None:
+        self.sync_connection = connection
+        self.dialect = connection.dialect
+        self._busy_timeout = busy_timeout
+
+    async def execute(self, statement: Any, parameters: Any = None) -> CursorResult[Any]:
+        """Raises SQLAlchemy's DBAPIError, as an AsyncConnection does."""
+        try:
+            return self.sync_connection.execute(statement, parameters)
+        except OperationalError as error:
+            if not _is_busy(error.orig):
+                raise
+        return await _patiently(lambda: self.sync_connection.execute(statement, parameters), self._busy_timeout)
+
+    async def run_sync(self, act: Callable[[Connection], T]) -> T:
+        return act(self.sync_connection)
+
+
+class Inline:
+    """The two connections of a process, opened when they are needed."""
+
+    def __init__(self, engine: Engine, busy_timeout: float) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._busy_timeout = busy_timeout
+        self._log = WriteAheadLog(str(engine.url.database))
+        self._opening = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._reader: InlineConnection | None = None
+        self._writer: InlineConnection | None = None
+
+    async def _opened(self) -> InlineConnection:
+        connection = await asyncio.to_thread(self._engine.connect)
+        _raw(connection).execute("PRAGMA busy_timeout=0")  # from here on the loop waits, not SQLite
+        return InlineConnection(connection, self._busy_timeout)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[InlineConnection]:
+        await asyncio.sleep(0)  # nothing else here lets others of this loop have their turn
+        async with self._opening:
+            if self._reader is None:
+                self._reader = await self._opened()
+        yield self._reader
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[InlineConnection]:
+        """A transaction: committed at the end, rolled back by any exception."""
+        await asyncio.sleep(0)
+        async with self._turn:
+            if self._writer is None:
+                self._writer = await self._opened()
+            raw = _raw(self._writer.sync_connection)
+            await _patiently(lambda: raw.execute("BEGIN IMMEDIATE"), self._busy_timeout)
+            try:
+                yield self._writer
+                await _patiently(raw.commit, self._busy_timeout)
+            finally:
+                if raw.in_transaction:
+                    raw.rollback()
+        self._log.committed()
+
+    async def close(self) -> None:
+        """The last connection to close moves the whole log into the database, and waits for the disk."""
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                await asyncio.to_thread(connection.sync_connection.close)
+        self._reader = self._writer = None
+
+
+def _raw(connection: Connection) -> sqlite3.Connection:
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
 
 
 class WriteAheadLog:
@@ -64,165 +195,3 @@ class WriteAheadLog:
     def _checkpoint(self) -> None:
         with suppress(sqlite3.Error), closing(sqlite3.connect(self._path, timeout=0)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
-
-async def open_connection(path: str, busy_timeout: float, log: WriteAheadLog) -> SqliteConnection:
-    """`busy_timeout`: seconds that a statement waits for another connection's lock before it fails.
-
-    Raises sqlite3.Error.
-    """
-    return SqliteConnection(await asyncio.to_thread(_open, path, busy_timeout), busy_timeout, log)
-
-
-def _open(path: str, busy_timeout: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
-    try:
-        _write_ahead(connection, time.monotonic() + busy_timeout)
-        for pragma in (
-            "synchronous=NORMAL",
-            "foreign_keys=ON",
-            "temp_store=MEMORY",
-            f"wal_autocheckpoint={PAGES_BEFORE_SQLITE_CHECKPOINTS}",
-            "busy_timeout=0",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _write_ahead(connection: sqlite3.Connection, until: float) -> None:
-    """Set WAL mode. Where several open a new file at once, SQLite refuses without waiting: the wait is here."""
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-
-
-class SqliteConnection:
-    """A connection in manual transaction mode: only what is executed begins a transaction."""
-
-    isolation_level = None
-
-    def __init__(self, raw: sqlite3.Connection, busy_timeout: float, log: WriteAheadLog) -> None:
-        self._connection: sqlite3.Connection | None = raw
-        self._raw = raw
-        self._busy_timeout = busy_timeout
-        self._log = log
-        self._begin = ""
-
-    def cursor(self) -> Any:
-        return _Cursor(self)
-
-    async def create_function(self, *given: Any, **named: Any) -> None:
-        self._raw.create_function(*given, **named)
-
-    def begin_immediate(self) -> None:
-        """Begin a write transaction with the next statement."""
-        self._begin = "BEGIN IMMEDIATE"
-
-    async def run(self, many: bool, sql: str, parameters: Any) -> _Outcome:
-        """Execute one statement, with the BEGIN that waits for it."""
-
-        def statement() -> _Outcome:
-            if self._begin:
-                self._raw.execute(self._begin)
-                self._begin = ""
-            return _run(self._raw, many, sql, parameters)
-
-        return await self._patiently(statement)
-
-    async def commit(self) -> None:
-        if not self._is_idle():
-            await self._patiently(self._raw.commit)
-            self._log.committed()
-
-    async def rollback(self) -> None:
-        if not self._is_idle():
-            self._raw.rollback()
-
-    async def close(self) -> None:
-        """The last connection to close moves the whole log into the database, and waits for the disk."""
-        if self._connection is not None:
-            self._connection = None
-            await asyncio.to_thread(self._raw.close)
-
-    def stop(self) -> None:
-        """Close at once, without the loop."""
-        self._connection = None
-        self._raw.close()
-
-    async def _patiently(self, act: Callable[[], T]) -> T:
-        """Do it again, with pauses of the loop's, for as long as another connection holds the lock."""
-        try:
-            return act()
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error):
-                raise
-        until, pause = time.monotonic() + self._busy_timeout, FIRST_PAUSE_SECONDS
-        while True:
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
-            try:
-                return act()
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > until:
-                    raise
-
-    def _is_idle(self) -> bool:
-        """No transaction is open."""
-        self._begin = ""
-        return not self._raw.in_transaction
-
-
-def _run(connection: sqlite3.Connection, many: bool, sql: str, parameters: Any) -> _Outcome:
-    cursor = connection.cursor()
-    try:
-        (cursor.executemany if many else cursor.execute)(sql, parameters)
-        rows = cursor.fetchall() if cursor.description else []
-        return _Outcome(cursor.description, cursor.rowcount, cursor.lastrowid, rows)
-    finally:
-        cursor.close()
-
-
-class _Cursor:
-    """A cursor in name only: it holds what its statement left."""
-
-    arraysize = 1
-
-    def __init__(self, connection: SqliteConnection) -> None:
-        self._connection = connection
-        self._outcome = _NOTHING
-
-    async def __aenter__(self) -> _Cursor:
-        return self
-
-    @property
-    def description(self) -> Any:
-        return self._outcome.description
-
-    @property
-    def rowcount(self) -> int:
-        return self._outcome.rowcount
-
-    @property
-    def lastrowid(self) -> int | None:
-        return self._outcome.lastrowid
-
-    async def execute(self, sql: str, parameters: Any = ()) -> _Cursor:
-        self._outcome = await self._connection.run(False, sql, parameters)
-        return self
-
-    async def executemany(self, sql: str, parameters: Any) -> _Cursor:
-        self._outcome = await self._connection.run(True, sql, parameters)
-        return self
-
-    async def fetchall(self) -> list[_Row]:
-        return self._outcome.rows
-
-    async def close(self) -> None: ...

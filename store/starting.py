@@ -9,13 +9,13 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session.events import SessionStart, UserMessage
 from session.resources import Session
 from session.start import SETTINGS, StartFields
 from session.vocabulary import TERMINAL
 from store.admission import Admission
+from store.database import StoreConnection
 from store.ledger import Ledgers, NotFound
 from store.rows import iso, session_of
 from store.schema import conversations, idempotency_keys, messages
@@ -87,7 +87,7 @@ class Starting:
         Raises NotFound (conversation), Conflict (one active session per conversation), KeyReused, QueueFull.
         """
 
-        async def create(connection: AsyncConnection) -> str:
+        async def create(connection: StoreConnection) -> str:
             now = self.database.clock()
             conversation = conversation_id or await self._new_conversation(connection, now)
             session_id = await self._claim(connection, conversation, now)
@@ -108,14 +108,14 @@ class Starting:
         Raises NotFound, Conflict (also: not over), QueueFull.
         """
 
-        async def create(connection: AsyncConnection) -> str:
+        async def create(connection: StoreConnection) -> str:
             original = await row_of(connection, session_id)
             if original["status"] not in TERMINAL:
                 raise Conflict(session_id)
             now = self.database.clock()
             new_id = await self._claim(connection, original["conversation_id"], now)
             query = select(messages.c.content, messages.c.seq).where(messages.c.id == original["user_message_id"])
-            content, seq = (await connection.execute(query)).one()
+            said = (await connection.execute(query)).one()
             timeout_ms = json.loads(original["settings"])["timeoutSeconds"] * 1000
             values = {name: original[name] for name in _KEPT_BY_RETRY} | {
                 "id": new_id,
@@ -123,12 +123,12 @@ class Starting:
                 "tenant": caller.tenant,
                 **_fresh(now, timeout_ms),
             }
-            await self._create(connection, values, content, seq)
+            await self._create(connection, values, said.content, said.seq)
             return new_id
 
         return await self._once(caller, create)
 
-    async def _once(self, caller: Caller, create: Callable[[AsyncConnection], Awaitable[str]]) -> Started:
+    async def _once(self, caller: Caller, create: Callable[[StoreConnection], Awaitable[str]]) -> Started:
         """Run `create` in a write transaction unless the caller's key has a session; a lost race reads the winner's."""
         for last_try in (False, True):
             try:
@@ -153,7 +153,7 @@ class Starting:
                     raise
         raise AssertionError("unreachable")
 
-    async def _known(self, connection: AsyncConnection, caller: Caller) -> str | None:
+    async def _known(self, connection: StoreConnection, caller: Caller) -> str | None:
         if caller.key is None:
             return None
         query = select(idempotency_keys.c.session_id, idempotency_keys.c.request_hash).where(
@@ -166,13 +166,13 @@ class Starting:
             raise KeyReused("this Idempotency-Key was used before with another request")
         return str(row.session_id)
 
-    async def _new_conversation(self, connection: AsyncConnection, now: int) -> str:
+    async def _new_conversation(self, connection: StoreConnection, now: int) -> str:
         conversation_id = self.database.new_id("conv")
         values = {"id": conversation_id, "metadata": "{}", "created_ms": now, "updated_ms": now}
         await connection.execute(insert(conversations).values(values))
         return conversation_id
 
-    async def _claim(self, connection: AsyncConnection, conversation_id: str, now: int) -> str:
+    async def _claim(self, connection: StoreConnection, conversation_id: str, now: int) -> str:
         """Make the new session the conversation's only active one."""
         session_id = self.database.new_id("sess")
         free = conversations.c.active_session_id.is_(None)
@@ -187,7 +187,7 @@ class Starting:
         raise Conflict(row.active_session_id)
 
     async def _say(
-        self, connection: AsyncConnection, conversation_id: str, content: str, session_id: str, now: int
+        self, connection: StoreConnection, conversation_id: str, content: str, session_id: str, now: int
     ) -> tuple[str, int]:
         message_id = self.database.new_id("msg")
         query = select(conversations.c.message_count, conversations.c.title)
@@ -216,7 +216,7 @@ class Starting:
             **_fresh(now, fields.timeout_seconds * 1000),
         }
 
-    async def _create(self, connection: AsyncConnection, values: dict[str, Any], content: str, count: int) -> None:
+    async def _create(self, connection: StoreConnection, values: dict[str, Any], content: str, count: int) -> None:
         now = values["created_ms"]
         values["admitted_ms"] = await self.admission.ask(connection, values["id"], values["tenant"], now)
         async with self.ledgers.create(connection, values) as ledger:

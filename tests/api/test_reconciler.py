@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 
 from api import reconciler
+from api.temporal import Temporal
 from tests.support.asking import Json, follow, following, session, start
 from tests.support.events import Event, facts, the, types
 from tests.support.stack import Stack, running_stack
@@ -80,3 +83,25 @@ async def test_a_session_that_no_worker_takes_ends_after_its_limit(
         waiting = await start(idle.http, "Hello?", timeoutSeconds=1)
         error = await ended(idle, waiting["id"], await follow(idle.http, waiting["id"]))
     assert (error["code"], error["retryable"]) == ("TIMEOUT", True)
+
+
+async def test_a_session_past_its_limit_is_closed_in_time_though_temporal_hangs(
+    client: Client, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Temporal that takes connections and says nothing holds up every question; it may not hold up this."""
+    monkeypatch.setattr(reconciler, "GRACE_MS", 1_000)
+    monkeypatch.setattr(reconciler, "EVERY_SECONDS", 0.1)
+    folder = tmp_path_factory.mktemp("hanging")
+    async with running_stack(client, "http://127.0.0.1:9", folder, has_worker=False) as idle:
+        asked = asyncio.Event()
+
+        async def hangs(self: Temporal, since: object) -> list[str]:
+            asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        monkeypatch.setattr(Temporal, "ended_badly", hangs)
+        waiting = await start(idle.http, "Hello?", timeoutSeconds=1)
+        await asked.wait()
+        error = await ended(idle, waiting["id"], await follow(idle.http, waiting["id"]))
+    assert error["code"] == "TIMEOUT"

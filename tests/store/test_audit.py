@@ -113,7 +113,8 @@ async def test_nothing_can_be_rewritten(store: Store) -> None:
     session = await new_session(store)
     await write(store, session.id, NewEntry(kind="call", tool="exec", by="alice"))
     # Not through the store: its connections name a failure StoreUnavailable.
-    engine = create_async_engine(store.database.engine.url)
+    url = store.database.engine.url
+    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite") if store.database.is_sqlite else url)
     with pytest.raises(DBAPIError, match="append-only"):
         async with engine.begin() as connection:
             await connection.execute(text("UPDATE audit SET \"by\" = 'mallory'"))
@@ -249,8 +250,8 @@ async def _plan(store: Store, filters: AuditFilters, cursor: str | None, oldest_
     engine = store.database.engine
     sql = str(asked.compile(engine, compile_kwargs={"literal_binds": True}))
     explain = "EXPLAIN QUERY PLAN " if store.database.is_sqlite else "EXPLAIN "
-    async with engine.connect() as connection:
-        rows = (await connection.exec_driver_sql(explain + sql)).all()
+    async with store.database.read() as connection:
+        rows = (await connection.execute(text(explain + sql.replace(":", "\\:")))).all()
     return "\n".join(str(row[-1]) for row in rows)
 
 

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from cli.start_dev import free_ports
 from session.wire import Ending
 from store import Database, Store, StoreUnavailable, open_database
 from store.bus import InProcessBus
-from store.sqlite import WriteAheadLog, open_connection
+from store.sqlite import sqlite_engine
 from tests.store.acting import begin_session, new_session, reply, step, types
 from tests.store.conftest import PostgreSQL
 from tests.survival.links import Link
@@ -124,11 +125,9 @@ async def test_a_full_disk_is_told_and_nothing_of_the_transaction_is_kept(tmp_pa
     store = await on_sqlite(tmp_path / "p.db", 1)
     session = await new_session(store)
     await store.steps.begin(step(session), 1)
-    async with store.database.read() as connection:
-        raw = await connection.get_raw_connection()
-        assert raw.driver_connection is not None
-        (pages,) = (await (await raw.driver_connection.cursor().execute("PRAGMA page_count")).fetchall())[0]
-        await raw.driver_connection.cursor().execute(f"PRAGMA max_page_count = {pages + 5}")
+    async with store.database.write() as connection:
+        pages = (await connection.execute(text("PRAGMA page_count"))).scalar_one()
+        await connection.execute(text(f"PRAGMA max_page_count = {pages + 5}"))
     with pytest.raises(StoreUnavailable):
         await store.steps.record_reply(step(session), 1, reply("x" * 1_000_000))
     assert (await types(store, session))[-1] == "step:start"
@@ -207,9 +206,10 @@ async def test_a_pool_without_a_free_connection_is_told(postgres: PostgreSQL) ->
 async def test_connections_that_open_a_new_file_at_once_all_succeed(tmp_path: Path) -> None:
     for n in range(20):
         path = str(tmp_path / f"{n}.db")
-        opened = await asyncio.gather(*(open_connection(path, 10, WriteAheadLog(path)) for _ in range(8)))
+        engine = sqlite_engine(path, 10)
+        opened = await asyncio.gather(*(asyncio.to_thread(engine.connect) for _ in range(8)))
         for connection in opened:
-            await connection.close()
+            connection.close()
 
 
 async def test_a_postgresql_database_that_does_not_exist_is_told(postgres: PostgreSQL) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from session.live import Frame, StoredFact
 from session.wire import Ending, ModelReply, StepRef
@@ -33,7 +33,8 @@ class Reaper:
 
     def __init__(self, store: Store) -> None:
         self.chances = 0
-        engine = store.database.engine.sync_engine
+        engine = store.database.engine
+        engine = engine if isinstance(engine, Engine) else engine.sync_engine
         event.listen(engine, "before_cursor_execute", self._chance)
         event.listen(engine, "commit", self._chance)
         announce = store.steps.ledgers.announce

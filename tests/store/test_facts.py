@@ -18,6 +18,7 @@ async def test_fifty_writers_at_once_leave_no_gap_and_no_reader_sees_another_ord
     at = step(session)
     await store.steps.begin(at, 1)
     await store.steps.record_reply(at, 1, reply("", *(new_call(f"t{n}") for n in range(50))))
+    await store.facts.after(session.id, 0)  # so that a connection for reading is open before the writing begins
     seen: list[list[tuple[int, str]]] = []
     writing = True
 

@@ -31,7 +31,7 @@ asyncio.run(main())
 async def test_an_empty_database_gets_the_tables_and_an_open_one_keeps_its_rows(empty_url: str) -> None:
     for _ in range(2):
         database = await open_database(empty_url)
-        async with database.engine.connect() as connection:
+        async with database.read() as connection:
             assert set(metadata.tables) < set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
         await database.close()
 
@@ -44,7 +44,7 @@ async def test_the_migrated_schema_is_the_one_in_code(empty_url: str) -> None:
         return list(compare_metadata(context, metadata))
 
     database = await open_database(empty_url)
-    async with database.engine.connect() as connection:
+    async with database.read() as connection:
         assert await connection.run_sync(differences) == []
     await database.close()
 
