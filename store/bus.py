@@ -48,6 +48,10 @@ class Bus(Protocol):
     def on_cancel(self, session_id: str, hint: Hint) -> Leave:
         """Be told of cancel hints, also of one that came before."""
 
+    @property
+    def dropped(self) -> int:
+        """Facts and deltas that this process could not pass on, or not read, since it began (for `GET /metrics`)."""
+
     async def is_up(self) -> bool:
         """Whether the bus works now (for `GET /health/ready`)."""
 
@@ -118,6 +122,10 @@ class InProcessBus:
         if topic.cancelled is not None:
             hint(topic.cancelled)
         return lambda: self._leave(session_id, topic, ticket)
+
+    @property
+    def dropped(self) -> int:
+        return 0
 
     async def is_up(self) -> bool:
         return True

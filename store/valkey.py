@@ -2,16 +2,18 @@
 
     perdure:<db>:live:<session>   a stream: the running step's facts and deltas, in the one order that all readers see
                                   (and, under the same name, the channel on which each is told as it comes)
+    perdure:<db>:words:<session>  a hash: what the facts have said so far, of steps and of who may speak
     perdure:<db>:cancels          who was asked to cancel lately, by time; and the channel on which it is told
 
 **Ids are given by the server.** A stream entry's id *is* the event's position: a fact of offset 12 is `12-0`, and a
 delta gets the number that follows the last entry (`12-1`, `12-2` …), in a script, so that two publishers cannot get the
 same one and every reader of every process sees the same. A fact that is not newer than the last entry is left out, so
-one that is told twice is heard once. What may be heard of it (fencing) is decided by every reader alone, by the pure
-rules of session.live, from the same entries in the same order.
+one that is told twice is heard once. What is fenced is refused there too (valkey_script), and every reader heeds the
+same pure rules of session.live.
 
-The fact that announces an attempt empties the stream before it: late joiners need the running step, no more. Keys
-expire. Where the server lost its memory, deltas have no id until the next fact comes, and are left out until then.
+The fact that announces an attempt empties the stream before it: late joiners need the running step, no more, and of
+that KEEP_DELTAS entries and KEEP_BYTES. Keys expire. Where the server lost its memory, or came back with an older one,
+deltas have no id until the next fact comes, and are left out until then.
 """
 
 from __future__ import annotations
@@ -80,6 +82,10 @@ class ValkeyBus:
 
     def on_cancel(self, session_id: str, hint: Hint) -> Leave:
         return self._in.on_cancel(session_id, hint)
+
+    @property
+    def dropped(self) -> int:
+        return self._out.dropped + self._in.skipped
 
     async def is_up(self) -> bool:
         """Whether the server answers, and what it tells is heard here where anybody listens."""

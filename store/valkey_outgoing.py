@@ -2,7 +2,8 @@
 
 Nothing waits for the network. While the server is away, facts wait (bounded; readers find them in the store anyway) and
 deltas are dropped. A batch whose fate is unknown is sent again without its deltas: the server leaves out facts that it
-knows, but would give a delta a second id.
+knows, but would give a delta a second id. What the server refuses of one session is dropped and does not hold up the
+others.
 """
 
 from __future__ import annotations
@@ -11,49 +12,64 @@ import asyncio
 import logging
 from collections import deque
 from itertools import groupby
+from sys import getsizeof
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 
-from session.live import KEEP_DELTAS
 from session.vocabulary import CancelMode
+from store.valkey_script import append_arguments, append_script
 from store.valkey_wire import Entry, Names
 
 logger = logging.getLogger("perdure.bus")
 
 MOST_WAITING: Final = 20_000
-"""Entries that may wait; beyond it the oldest are dropped."""
+MOST_WAITING_BYTES: Final = 16 << 20
+"""Entries that may wait, and the memory of their texts."""
 BATCH: Final = 500
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
-KEPT_MS: Final = 15 * 60 * 1000
-"""How long a session's stream outlives its last entry: longer than any session."""
-KEPT_AFTER_END_MS: Final = 60_000
 CANCELS_KEPT_SECONDS: Final = 15 * 60
 
-_APPEND: Final = """
-local key, length, ttl = KEYS[1], ARGV[1], ARGV[2]
-for i = 3, #ARGV, 3 do
-  local offset, opens, entry, id = ARGV[i], ARGV[i + 1], ARGV[i + 2], nil
-  if offset ~= '' then
-    id = redis.pcall('XADD', key, offset .. '-0', 'e', entry)
-    if type(id) == 'table' then
-      id = nil
-    elseif opens == '1' then
-      redis.call('XTRIM', key, 'MINID', id)
-    end
-  else
-    local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
-    if last then
-      id = redis.call('XADD', key, 'MAXLEN', '~', length, string.match(last[1], '^%d+') .. '-*', 'e', entry)
-    end
-  end
-  if id then
-    redis.call('PUBLISH', key, id .. '\\n' .. entry)
-  end
-end
-redis.call('PEXPIRE', key, ttl)
-"""
+
+class _Waiting:
+    """Entries that wait, with their sessions, bounded: the oldest are dropped."""
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[str, Entry]] = deque()
+        self.size = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, session_id: str, entry: Entry) -> None:
+        self._entries.append((session_id, entry))
+        self.size += getsizeof(entry.frame)
+        self._bound()
+
+    def take(self, most: int) -> list[tuple[str, Entry]]:
+        taken = [self._entries.popleft() for _ in range(min(most, len(self._entries)))]
+        self.size -= sum(getsizeof(entry.frame) for _, entry in taken)
+        return taken
+
+    def put_back(self, taken: list[tuple[str, Entry]]) -> None:
+        """In front of all others, in their order."""
+        self._entries.extendleft(reversed(taken))
+        self.size += sum(getsizeof(entry.frame) for _, entry in taken)
+        self._bound()
+
+    def drop_deltas(self) -> None:
+        waiting = self.take(len(self._entries))
+        facts = [one for one in waiting if one[1].kind == "f"]
+        self.dropped += len(waiting) - len(facts)
+        self.put_back(facts)
+
+    def _bound(self) -> None:
+        while len(self._entries) > MOST_WAITING or (self.size > MOST_WAITING_BYTES and len(self._entries) > 1):
+            self.take(1)
+            self.dropped += 1
 
 
 class Outgoing:
@@ -62,15 +78,19 @@ class Outgoing:
     def __init__(self, client: Redis, names: Names) -> None:
         self._client = client
         self._names = names
-        self._waiting: deque[tuple[str, Entry]] = deque()
+        self._waiting = _Waiting()
         self._hints: deque[tuple[str, CancelMode, float]] = deque(maxlen=1000)
         self._sending: asyncio.Task[None] | None = None
         self._script = ""
+        self._refused = 0
+
+    @property
+    def dropped(self) -> int:
+        """Entries that were not told, and will not be."""
+        return self._waiting.dropped
 
     def put(self, session_id: str, entry: Entry) -> None:
-        if len(self._waiting) >= MOST_WAITING:
-            self._waiting.popleft()
-        self._waiting.append((session_id, entry))
+        self._waiting.put(session_id, entry)
         self._send()
 
     def hint(self, session_id: str, mode: CancelMode, now: float) -> None:
@@ -101,23 +121,28 @@ class Outgoing:
         pause = 0.0
         while self._waiting or self._hints:
             hints = [self._hints.popleft() for _ in range(len(self._hints))]
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            batch = self._waiting.take(BATCH)
             try:
-                await self._deliver(hints, batch)
-                pause = 0.0
+                undone = await self._deliver(hints, batch)
+                pause = min(LONGEST_PAUSE_SECONDS, pause * 2 or FIRST_PAUSE_SECONDS) if undone else 0.0
+                self._waiting.put_back(undone)
             except (RedisError, OSError, TimeoutError) as error:
                 if not pause:
                     logger.warning("the bus is away: %s", type(error).__name__)
+                self._script = ""
                 self._hints.extendleft(reversed(hints))
+                self._waiting.put_back([(session_id, entry._replace(again=True)) for session_id, entry in batch])
+                self._waiting.drop_deltas()  # they are for those who watch now, and these may have been heard
                 pause = min(LONGEST_PAUSE_SECONDS, pause * 2 or FIRST_PAUSE_SECONDS)
+            if pause:
                 await asyncio.sleep(pause)
-                # Deltas are for those who watch now, and this one may have been heard.
-                facts = [one for one in (*batch, *self._waiting) if one[1].kind == "f"]
-                self._waiting = deque(facts[-MOST_WAITING:])
 
-    async def _deliver(self, hints: list[tuple[str, CancelMode, float]], batch: list[tuple[str, Entry]]) -> None:
-        if not self._script:
-            self._script = await self._client.script_load(_APPEND)
+    async def _deliver(
+        self, hints: list[tuple[str, CancelMode, float]], batch: list[tuple[str, Entry]]
+    ) -> list[tuple[str, Entry]]:
+        """Send; return what the server surely has not done and should be sent again. Raises where all fates are
+        unknown."""
+        script = self._script = self._script or await self._load_script()
         pipe = self._client.pipeline(transaction=False)
         for session_id, mode, now in hints:
             pipe.zadd(self._names.cancels, {f"{session_id} {mode}": now})
@@ -125,18 +150,40 @@ class Outgoing:
         if hints:
             pipe.zremrangebyscore(self._names.cancels, 0, hints[-1][2] - CANCELS_KEPT_SECONDS)
             pipe.expire(self._names.cancels, CANCELS_KEPT_SECONDS)
-        for session_id, entries in groupby(batch, key=lambda one: one[0]):
-            pipe.evalsha(self._script, 1, self._names.live(session_id), *_arguments([one for _, one in entries]))
-        try:
-            await pipe.execute()
-        except NoScriptError:  # the server was started again, and has done nothing of this
+        parts = [list(part) for _, part in groupby(batch, key=lambda one: one[0])]
+        for part in parts:
+            keys = (self._names.live(part[0][0]), self._names.words(part[0][0]))
+            pipe.evalsha(script, len(keys), *keys, *append_arguments([entry for _, entry in part]))
+        answers = await pipe.execute(raise_on_error=False)
+        first = len(answers) - len(parts)
+        for answer in answers[:first]:
+            self._judge([], answer)
+        return [one for part, answer in zip(parts, answers[first:], strict=True) for one in self._judge(part, answer)]
+
+    def _judge(self, part: list[tuple[str, Entry]], answer: Any) -> list[tuple[str, Entry]]:
+        """What to send again of one session's part: one session's lasting error is not the others'."""
+        if isinstance(answer, NoScriptError):  # the server was started again
             self._script = ""
-            raise
+            return part
+        if isinstance(answer, ReadOnlyError):
+            raise answer
+        if isinstance(answer, Exception):
+            self._waiting.dropped += len(part)
+            self._refused += 1
+            if self._refused == 1:
+                logger.error("the bus refused what it was told; it is dropped: %s", answer)
+        elif part:
+            self._waiting.dropped += answer
+        return []
 
+    async def _load_script(self) -> str:
+        """Make the script known to the run of the server that is there now; return its name."""
+        run_id = await self._run_id()
+        name: str = await self._client.script_load(append_script(run_id))
+        if await self._run_id() != run_id:
+            raise RedisConnectionError("the server was started again")
+        return name
 
-def _arguments(entries: list[Entry]) -> list[Any]:
-    over = any(entry.over for entry in entries)
-    told: list[Any] = [KEEP_DELTAS, KEPT_AFTER_END_MS if over else KEPT_MS]
-    for entry in entries:
-        told += [entry.offset or "", int(entry.opens), entry.text()]
-    return told
+    async def _run_id(self) -> str:
+        run_id = str((await self._client.info("server")).get("run_id", ""))
+        return run_id if run_id.isalnum() else ""

@@ -26,6 +26,9 @@ class Names(NamedTuple):
     def live(self, session_id: str) -> str:
         return f"perdure:{self.db}:live:{session_id}"
 
+    def words(self, session_id: str) -> str:
+        return f"perdure:{self.db}:words:{session_id}"
+
     @property
     def cancels(self) -> str:
         return f"perdure:{self.db}:cancels"
@@ -33,7 +36,7 @@ class Names(NamedTuple):
 
 class Entry(NamedTuple):
     """A fact or delta on its way. `offset`: of a fact; a delta gets its id from the server. `opens`: it announces an
-    attempt, so what came before it is needed no more."""
+    attempt, so what came before it is needed no more. `again`: it was sent before, and its fate is unknown."""
 
     kind: Literal["f", "d"]
     over: bool
@@ -42,6 +45,7 @@ class Entry(NamedTuple):
     frame: str
     offset: int = 0
     opens: bool = False
+    again: bool = False
 
     def text(self) -> str:
         return f"{self.kind} {int(self.over)} {self.attempt} {self.scope}\n{self.frame}"

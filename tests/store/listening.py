@@ -1,12 +1,53 @@
-"""Waiting until what was published on a bus has been heard."""
+"""Buses as several processes have them, who listens there, and waiting until what was published has been heard."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
+from session.live import Frame, StoredFact
 from store.bus import Bus
 from store.valkey import ValkeyBus
+from tests.support.valkey import Valkey
+
+
+class Ear:
+    """A reader of one process: what it knows after joining and listening, each id once."""
+
+    def __init__(self, bus: Bus, session_id: str = "s") -> None:
+        self.bus = bus
+        self.heard: dict[str, str] = {}
+        self.over = False
+        kept, self.leave = bus.subscribe(session_id, self)
+        self(kept, False)
+
+    def __call__(self, frames: list[Frame], over: bool) -> None:
+        for frame in frames:
+            assert str(frame.at) not in self.heard, "nothing is told twice"
+            self.heard[str(frame.at)] = frame.text
+        self.over = self.over or over
+
+
+def fact(offset: int, closes: str = "", attempt: int = 0, *, text: str = "") -> StoredFact:
+    return StoredFact(offset, "kind", text or f"fact {offset}", closes, attempt)
+
+
+@asynccontextmanager
+async def buses(valkey: Valkey, count: int) -> AsyncIterator[list[ValkeyBus]]:
+    """As many as that many processes would have."""
+    made = [ValkeyBus(valkey.url) for _ in range(count)]
+    try:
+        yield made
+    finally:
+        await asyncio.gather(*(bus.close() for bus in made))
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def settle(publisher: Bus, *listeners: Bus) -> None:

@@ -4,60 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from session.live import KEEP_DELTAS, Frame, StoredFact, model_scope, tool_scope
+from session.live import KEEP_DELTAS, model_scope, tool_scope
 from session.vocabulary import CancelMode
-from store.valkey import ValkeyBus
 from store.valkey_incoming import CATCH_UP_SECONDS
 from store.valkey_outgoing import MOST_WAITING
-from tests.store.listening import settle
+from tests.store.listening import Ear, buses, fact, settle, until
 from tests.support.valkey import Valkey, running_valkey
 
 SCOPE = model_scope(1)
-
-
-class Ear:
-    """A reader of one process: what it knows after joining and listening, each id once and in order."""
-
-    def __init__(self, bus: ValkeyBus, session_id: str = "s") -> None:
-        self.heard: dict[str, str] = {}
-        self.over = False
-        kept, self.leave = bus.subscribe(session_id, self)
-        self(kept, False)
-
-    def __call__(self, frames: list[Frame], over: bool) -> None:
-        for frame in frames:
-            assert str(frame.at) not in self.heard, "nothing is told twice"
-            self.heard[str(frame.at)] = frame.text
-        self.over = self.over or over
-
-
-def fact(offset: int, closes: str = "", attempt: int = 0) -> StoredFact:
-    return StoredFact(offset, "kind", f"fact {offset}", closes, attempt)
-
-
-@asynccontextmanager
-async def buses(valkey: Valkey, count: int) -> AsyncIterator[list[ValkeyBus]]:
-    """As many processes would have them."""
-    made = [ValkeyBus(valkey.url) for _ in range(count)]
-    try:
-        yield made
-    finally:
-        await asyncio.gather(*(bus.close() for bus in made))
-
-
-async def until(condition: object, seconds: float = 10) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_readers_of_two_processes_hear_the_same_ids_from_two_publishers(valkey: Valkey) -> None:
