@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+
+from redis.exceptions import RedisError
 
 from session.live import Frame, StoredFact
 from store.bus import Bus
@@ -67,7 +69,8 @@ async def _heard(bus: ValkeyBus) -> None:
     incoming._listen()
     word = uuid.uuid4().hex
     while word not in incoming._cancels:
-        await bus._client.publish(incoming._names.cancels, f"{word} now")
+        with suppress(RedisError):  # of a server that was started again
+            await bus._client.publish(incoming._names.cancels, f"{word} now")
         await asyncio.sleep(0.005)
     while incoming._tasks and any(watched.early is not None for watched in incoming._watched.values()):
         await asyncio.sleep(0.005)
