@@ -196,7 +196,8 @@ class Feeds:
             if reader.behind:
                 reader.behind = False
                 head = await self._store.facts.head(session_id)
-                async for batch in self._catch_up(session_id, at, live):
+                # A bus that was away at the end keeps deltas as if the step still ran.
+                async for batch in self._catch_up(session_id, at, [] if head.over else live):
                     yield batch
                     at = batch[-1].at
                     if reader.is_dropped():

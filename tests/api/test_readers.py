@@ -12,7 +12,9 @@ import pytest
 from api import feed, stream
 from api.app import create_app
 from session.events import ContentDelta
-from session.live import Frame, Position, model_scope
+from session.live import Frame, Position, StoredFact, model_scope
+from store import Store
+from store.bus import InProcessBus
 from tests.support.asking import cancel, conversation, follow, following, problem, start
 from tests.support.events import facts, the, types
 from tests.support.stack import Stack, http_client, served
@@ -107,3 +109,18 @@ async def test_a_server_that_stops_begins_no_stream_and_says_where_a_single_repl
     again = await stack.http.post(path, json=body, headers=headers)
     assert again.json()["assistantMessage"]["content"] == "Slow."
     assert again.json()["assistantMessage"]["sessionId"] == session_id
+
+
+async def test_a_replay_of_what_is_over_has_facts_only_even_where_the_bus_missed_the_end(stack: Stack) -> None:
+    over = await start(stack.http, script(says("Said and done.")))
+    seen = facts(await follow(stack.http, over["id"]))
+    begun = next(event for event in seen if event.type == "step:start")
+    store = Store.over(stack.store.database, InProcessBus())
+    fact = StoredFact(int(begun.id), "step/1", begun.raw.decode(), model_scope(1), 1)
+    store.bus.publish_facts(over["id"], [fact], over=False)
+    store.bus.publish_delta(over["id"], model_scope(1), 1, ContentDelta(step=1, delta="Said").frame(0))
+    kept = await store.bus.caught_up(over["id"])
+    assert [str(frame.at) for frame in kept] == [f"{begun.id}.1"], "this bus believes that the step runs"
+    app = create_app(stack.settings, store, stack.client, task_queue=stack.task_queue)
+    async with served(app) as url, http_client(url) as other:
+        assert [event.raw for event in await follow(other, over["id"])] == [event.raw for event in seen]
