@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from sse_starlette.sse import SendTimeoutError
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.feed import Feeds
 from session.live import Frame, Position
@@ -33,14 +33,35 @@ class EventStream(EventSourceResponse):
             ping=HEARTBEAT_SECONDS,
             sep="\n",
             ping_message_factory=lambda: ServerSentEvent(comment="heartbeat", sep="\n"),
-            send_timeout=SEND_TIMEOUT_SECONDS,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve, and give a client up that takes nothing: it is looked at now and then, since a time-out around every
+        frame would cost as much as sending it."""
+        since = None
+
+        async def timed(message: Message) -> None:
+            nonlocal since
+            since = loop.time()
+            await send(message)
+            since = None
+
+        async def watch() -> None:
+            while since is None or loop.time() - since < SEND_TIMEOUT_SECONDS:
+                await asyncio.sleep(SEND_TIMEOUT_SECONDS / 4)
+            logger.info("a stream ended: its client took nothing for %s s", SEND_TIMEOUT_SECONDS)
+
+        loop = asyncio.get_running_loop()
+        serving = asyncio.ensure_future(super().__call__(scope, receive, timed))
+        watching = asyncio.ensure_future(watch())
         try:
-            await super().__call__(scope, receive, send)
-        except SendTimeoutError:
-            return
+            await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (serving, watching):
+                task.cancel()
+            await asyncio.wait({serving, watching})
+        if not serving.cancelled():
+            serving.result()
 
 
 async def _chunks(feeds: Feeds, session_id: str, after: Position) -> AsyncIterator[bytes]:
