@@ -49,7 +49,7 @@ async def _store_is_up(parts: Parts) -> bool:
 
 @router.get("/metrics")
 async def metrics(parts: PartsOf, caller: Caller) -> Response:
-    """Prometheus text: sessions by status, those that run and wait of each key, attached readers."""
+    """Prometheus text: sessions by status, those that run and wait of each key, attached readers, the live bus."""
     registry = CollectorRegistry()
     sessions = Gauge("perdure_sessions", "Sessions in the store by status", ["status"], registry=registry)
     for status, count in (await parts.store.sessions.counts()).items():
@@ -65,4 +65,10 @@ async def metrics(parts: PartsOf, caller: Caller) -> Response:
         for key in standing.running.keys() | standing.waiting.keys():
             places.labels(key or "local", state).set(counts.get(key, 0))
     Gauge("perdure_stream_readers", "Readers attached to this process", registry=registry).set(parts.feeds.readers)
+    up = Gauge("perdure_bus_up", "Whether the live bus works for this process", registry=registry)
+    up.set(await parts.store.bus.is_up())
+    dropped = Gauge(
+        "perdure_bus_dropped", "Facts and deltas that this process did not pass on since it began", registry=registry
+    )
+    dropped.set(parts.store.bus.dropped)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

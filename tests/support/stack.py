@@ -29,7 +29,7 @@ from api.parts import Parts
 from session.masking import Masker
 from settings import Settings
 from store import Store, open_store
-from store.bus import InProcessBus
+from store.bus import Bus, InProcessBus
 from worker import make_workers, polling, surroundings
 
 GRACE = timedelta(seconds=1)
@@ -108,6 +108,7 @@ async def running_stack(
     has_worker: bool = True,
     worker_client: Client | None = None,
     silence_seconds: float = 30.0,
+    bus: Bus | None = None,
     **more: Any,
 ) -> AsyncIterator[Stack]:
     """Start a stack. `client` is the API's way to Temporal, and the worker's where it has none of its own."""
@@ -120,7 +121,7 @@ async def running_stack(
     )
     task_queue = f"queue-{uuid.uuid4()}"
     async with AsyncExitStack() as exits:
-        store = await open_store(settings.sqlalchemy_url, InProcessBus(), policy=settings.admission_policy)
+        store = await open_store(settings.sqlalchemy_url, bus or InProcessBus(), policy=settings.admission_policy)
         exits.push_async_callback(store.close)
         if has_worker:
             worker = working(settings, store, worker_client or client, task_queue, silence_seconds)
