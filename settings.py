@@ -178,10 +178,10 @@ class Settings(BaseSettings):
 
     @property
     def sqlalchemy_url(self) -> str:
-        """`database_url` with the asynchronous driver that Perdure works with."""
+        """`database_url` with the driver that Perdure works with."""
         scheme, rest = self.database_url.split("://", 1)
         if scheme == "sqlite":
-            return f"sqlite+aiosqlite://{rest}"
+            return f"sqlite://{rest}"
         parts = urlsplit(f"postgresql+asyncpg://{rest}")
         # libpq's name for it is what people have in their URLs; asyncpg takes the same values as `ssl`.
         query = [("ssl" if name == "sslmode" else name, value) for name, value in parse_qsl(parts.query)]

@@ -112,7 +112,7 @@ def _named_failures() -> Iterator[None]:
 async def open_database(
     url: str, clock: Callable[[], int] = _unix_ms, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS
 ) -> Database:
-    """Open `sqlite+aiosqlite:///path` or `postgresql+asyncpg://…`, with its migrations applied.
+    """Open `sqlite:///path` or `postgresql+asyncpg://…`, with its migrations applied.
 
     `busy_timeout_seconds`: how long a statement waits on SQLite for another process's lock. Raises StoreUnavailable
     when the database cannot be reached.

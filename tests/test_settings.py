@@ -26,7 +26,7 @@ def test_without_any_setting_everything_lives_in_the_data_dir(tmp_path: Path) ->
     settings = Settings()
     assert settings.data_dir == tmp_path / ".perdure"
     assert settings.database_url == f"sqlite:///{tmp_path}/.perdure/perdure.db"
-    assert settings.sqlalchemy_url == f"sqlite+aiosqlite:///{tmp_path}/.perdure/perdure.db"
+    assert settings.sqlalchemy_url == f"sqlite:///{tmp_path}/.perdure/perdure.db"
     assert settings.workspace_root == tmp_path / ".perdure" / "workspaces"
     assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 3000, "claude-sonnet-5-5")
     assert settings.anthropic_api_key is None and settings.api_keys == () and settings.bus_url is None
@@ -61,8 +61,8 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("given", "driven"),
     [
-        ("sqlite:////srv/p.db", "sqlite+aiosqlite:////srv/p.db"),
-        ("sqlite:///p.db", "sqlite+aiosqlite:///p.db"),
+        ("sqlite:////srv/p.db", "sqlite:////srv/p.db"),
+        ("sqlite:///p.db", "sqlite:///p.db"),
         ("postgresql://u:p%40ss@db:5432/perdure", "postgresql+asyncpg://u:p%40ss@db:5432/perdure"),
         ("postgres://db/perdure", "postgresql+asyncpg://db/perdure"),
         ("postgresql://db/perdure?sslmode=require", "postgresql+asyncpg://db/perdure?ssl=require"),

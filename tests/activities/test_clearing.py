@@ -17,7 +17,7 @@ from store.bus import InProcessBus
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_store(f"sqlite+aiosqlite:///{tmp_path}/perdure.db", InProcessBus())
+    opened = await open_store(f"sqlite:///{tmp_path}/perdure.db", InProcessBus())
     yield opened
     await opened.close()
 

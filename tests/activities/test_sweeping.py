@@ -19,7 +19,7 @@ from tests.tools.room import running, until
 async def test_a_session_closed_by_somebody_else_takes_its_jobs_along_and_leaves_those_of_others(
     tmp_path: Path,
 ) -> None:
-    store = Store.over(await open_database(f"sqlite+aiosqlite:///{tmp_path}/perdure.db", Clock()), InProcessBus())
+    store = Store.over(await open_database(f"sqlite:///{tmp_path}/perdure.db", Clock()), InProcessBus())
     jobs = Jobs()
     try:
         closed, going = [(await new_session(store, name)).id for name in ("closed", "going")]

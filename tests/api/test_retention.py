@@ -23,7 +23,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    opened = await open_store(f"sqlite+aiosqlite:///{tmp_path}/perdure.db", InProcessBus(), clock)
+    opened = await open_store(f"sqlite:///{tmp_path}/perdure.db", InProcessBus(), clock)
     yield opened
     await opened.close()
 

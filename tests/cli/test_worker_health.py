@@ -15,7 +15,7 @@ from store.bus import InProcessBus
 
 
 async def test_a_worker_is_live_without_its_temporal_and_ready_only_with_it(tmp_path: Path) -> None:
-    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/perdure.db", InProcessBus())
+    store = await open_store(f"sqlite:///{tmp_path}/perdure.db", InProcessBus())
     async with EmbeddedTemporal(tmp_path / "temporal", SEARCH_ATTRIBUTES) as temporal:
         client = await Client.connect(temporal.address)
         assert await answers(client, store) == (200, 200, {"temporal": "up", "store": "up"})

@@ -146,7 +146,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 async def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     """A database of the test's own, migrated where that is quick."""
     if kind == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path}/perdure.db"
+        yield f"sqlite:///{tmp_path}/perdure.db"
         return
     server: PostgreSQL = request.getfixturevalue("postgres")
     name = await server.lend()
@@ -158,7 +158,7 @@ async def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Asyn
 async def empty_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     """A database without a schema."""
     if kind == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path}/empty.db"
+        yield f"sqlite:///{tmp_path}/empty.db"
         return
     server: PostgreSQL = request.getfixturevalue("postgres")
     name = await server.create(migrated=False)

@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from session.auditing import ARGUMENTS_CHARS, PREVIEW_CHARS, AuditEntry, NewEntry, bounded
-from store import Store
+from store import Store, StoreUnavailable
 from store.audit import EXPORT_ROWS, AuditFilters, append, entry_of_call, query
 from store.cursor import BadCursor, encode
 from store.ledger import NotFound
@@ -112,13 +110,10 @@ async def test_what_fails_leaves_no_entry(store: Store) -> None:
 async def test_nothing_can_be_rewritten(store: Store) -> None:
     session = await new_session(store)
     await write(store, session.id, NewEntry(kind="call", tool="exec", by="alice"))
-    # Not through the store: its connections name a failure StoreUnavailable.
-    url = store.database.engine.url
-    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite") if store.database.is_sqlite else url)
-    with pytest.raises(DBAPIError, match="append-only"):
-        async with engine.begin() as connection:
+    with pytest.raises(StoreUnavailable) as refused:
+        async with store.database.write() as connection:
             await connection.execute(text("UPDATE audit SET \"by\" = 'mallory'"))
-    await engine.dispose()
+    assert "append-only" in str(refused.value.__cause__)
     assert [entry.by for entry in await all_of(store, AuditFilters())] == ["alice"]
 
 

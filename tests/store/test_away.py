@@ -47,7 +47,7 @@ async def locked(path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
 
 
 async def on_sqlite(path: Path, busy_timeout_seconds: float) -> Store:
-    url = f"sqlite+aiosqlite:///{path}"
+    url = f"sqlite:///{path}"
     return Store.over(await open_database(url, busy_timeout_seconds=busy_timeout_seconds), InProcessBus())
 
 
@@ -147,7 +147,7 @@ async def test_what_was_committed_is_there_for_another_connection(tmp_path: Path
 
 async def test_a_database_in_memory_is_refused() -> None:
     with pytest.raises(ValueError, match="memory"):
-        await open_database("sqlite+aiosqlite:///:memory:")
+        await open_database("sqlite:///:memory:")
 
 
 async def test_postgresql_that_is_away_is_told_and_used_again_when_it_is_back(postgres: PostgreSQL) -> None:
