@@ -110,10 +110,10 @@ async def test_what_fails_leaves_no_entry(store: Store) -> None:
 async def test_nothing_can_be_rewritten(store: Store) -> None:
     session = await new_session(store)
     await write(store, session.id, NewEntry(kind="call", tool="exec", by="alice"))
-    with pytest.raises(StoreUnavailable) as refused:
+    with pytest.raises((StoreUnavailable, IntegrityError)) as refused:
         async with store.database.write() as connection:
             await connection.execute(text("UPDATE audit SET \"by\" = 'mallory'"))
-    assert "append-only" in str(refused.value.__cause__)
+    assert "append-only" in str(refused.value) + str(refused.value.__cause__)
     assert [entry.by for entry in await all_of(store, AuditFilters())] == ["alice"]
 
 
