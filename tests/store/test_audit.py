@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, text
+from sqlalchemy.exc import IntegrityError
 
 from session.auditing import ARGUMENTS_CHARS, PREVIEW_CHARS, AuditEntry, NewEntry, bounded
 from store import Store, StoreUnavailable
