@@ -161,11 +161,13 @@ class Inline:
         self._log.committed()
 
     async def close(self) -> None:
-        """The last connection to close moves the whole log into the database, and waits for the disk."""
-        for connection in (self._reader, self._writer):
-            if connection is not None:
-                await asyncio.to_thread(connection.sync_connection.close)
-        self._reader = self._writer = None
+        """A transaction that goes on is waited for. The last connection to close moves the whole log into the database,
+        and waits for the disk."""
+        async with self._turn, self._opening:
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    await asyncio.to_thread(connection.sync_connection.close)
+            self._reader = self._writer = None
 
 
 def _raw(connection: Connection) -> sqlite3.Connection:
