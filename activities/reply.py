@@ -45,7 +45,14 @@ class ReplyBuilder:
     _blocks: list[_Block] = field(default_factory=list)
 
     def feed(self, event: Mapping[str, Any]) -> Fragment | None:
-        """Take one event; return the fragment of text or thinking that it brought."""
+        """Take one event; return the fragment of text or thinking that it brought. Raises Cut for one that lacks what
+        its type has."""
+        try:
+            return self._feed(event)
+        except (AttributeError, LookupError, TypeError) as error:
+            raise Cut(f"an event of the stream is not what it should be: {event.get('type')}") from error
+
+    def _feed(self, event: Mapping[str, Any]) -> Fragment | None:
         kind = event["type"]
         if kind == "content_block_delta":
             return self._feed_delta(event["index"], event["delta"])

@@ -17,15 +17,19 @@ from activities.provider_errors import Cut
 
 
 async def events_of(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
-    """The events in order, without pings. Raises APIStatusError for an `error` event (its status is the answer's own,
-    200), Cut for what is no JSON, and the HTTP client's errors when the connection is lost."""
+    """The events in order, without pings and without what has no name: some gateways end with a bare `[DONE]`.
+
+    Raises APIStatusError for an `error` event (its status is the answer's own, 200), Cut for what is no JSON object, and
+    the HTTP client's errors when the connection is lost."""
     async for event in AsyncStream.raw_events(response):
-        if event.event == "ping" or not event.data:
+        if event.event in (None, "ping") or not event.data:
             continue
         try:
-            told: dict[str, Any] = json.loads(event.data)
-        except ValueError as error:
+            told = json.loads(event.data)
+        except (ValueError, RecursionError) as error:
             raise Cut("an event of the stream is not whole JSON") from error
+        if not isinstance(told, dict):
+            raise Cut("an event of the stream is no JSON object")
         if event.event == "error":
             raise APIStatusError(str(told), response=response, body=told)
         yield told

@@ -137,3 +137,23 @@ def test_arguments_nested_deeper_than_can_be_walked_are_left_out_and_the_call_is
     builder, _ = built(start(), begun, said, *ended("tool_use"))
     (told,) = builder.blocks()
     assert (builder.deep, told["input"] == {}) == ({"t1"} if deep else set(), deep)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"type": "message_start"},
+        {"type": "message_start", "message": {"usage": None}},
+        {"type": "content_block_start", "index": 0},
+        {"type": "message_delta", "delta": None},
+        delta(7, type="text_delta", text="to a block that never began"),
+        delta(0, type="text_delta", text=None),
+        delta(0, type="input_json_delta"),
+        delta(0),
+    ],
+)
+def test_an_event_that_lacks_what_its_type_has_is_a_cut(event: dict[str, Any]) -> None:
+    builder, _ = built(start(), block(0, type="text", text=""))
+    with pytest.raises(Cut):
+        builder.feed(event)
