@@ -19,8 +19,8 @@ from activities.provider_errors import Cut
 async def events_of(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
     """The events in order, without pings and without what has no name: some gateways end with a bare `[DONE]`.
 
-    Raises APIStatusError for an `error` event (its status is the answer's own, 200), Cut for what is no JSON object, and
-    the HTTP client's errors when the connection is lost."""
+    Raises APIStatusError for an `error` event (its status is the answer's own, 200), Cut for what is no JSON object,
+    and the HTTP client's errors when the connection is lost."""
     async for event in AsyncStream.raw_events(response):
         if event.event in (None, "ping") or not event.data:
             continue

@@ -68,12 +68,12 @@ async def test_a_write_waits_for_another_process_and_succeeds(tmp_path: Path) ->
 
 async def test_closing_waits_for_a_transaction_that_goes_on(tmp_path: Path) -> None:
     database = await open_database(f"sqlite:///{tmp_path}/p.db")
-    async with asyncio.TaskGroup() as tasks:
-        async with database.write() as connection:
-            await connection.execute(text("CREATE TABLE kept (x INTEGER)"))
-            closing_it = tasks.create_task(database.close())
-            await asyncio.wait([closing_it], timeout=0.2)
-            await connection.execute(text("INSERT INTO kept VALUES (1)"))
+    async with asyncio.TaskGroup() as tasks, database.write() as connection:
+        await connection.execute(text("CREATE TABLE kept (x INTEGER)"))
+        closing_it = tasks.create_task(database.close())
+        await asyncio.wait([closing_it], timeout=0.2)
+        await connection.execute(text("INSERT INTO kept VALUES (1)"))
+
     async with database.read() as connection:
         assert (await connection.execute(text("SELECT x FROM kept"))).scalar_one() == 1
     await database.close()
