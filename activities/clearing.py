@@ -24,7 +24,10 @@ async def clear(workspaces: Workspaces, store: Store) -> None:
     owned = await asyncio.to_thread(workspaces.owned)
     for start in range(0, len(owned), BATCH):
         for conversation_id in await store.retention.removed(owned[start : start + BATCH]):
-            await asyncio.to_thread(workspaces.set_aside, conversation_id)
+            try:
+                await asyncio.to_thread(workspaces.set_aside, conversation_id)
+            except OSError as error:  # one folder that cannot be moved must not keep the others
+                logger.warning("will try again: the folder of %s cannot be cleared: %s", conversation_id, error)
     await asyncio.to_thread(workspaces.empty)
 
 

@@ -78,7 +78,7 @@ class Reconciler:
             is_ill = row["status"] == "created" or row["cancel_ms"] or row["deadline_ms"] < now or row["id"] in ended
             if is_ill or stale:
                 self._looked_at[row["id"]] = now
-                await self._look_after(row)
+                await self._each(row, self._look_after(row))
         unfinished = {row["id"] for row in rows}
         self._looked_at = {session: at for session, at in self._looked_at.items() if session in unfinished}
         self._told_at = {session: at for session, at in self._told_at.items() if session in unfinished}
@@ -102,8 +102,16 @@ class Reconciler:
         """Without Temporal: what is past its limit ends all the same; its workflow ends by its own time-out, or by the
         next round that finds Temporal there."""
         for row in await self._store.sessions.unfinished(self._store.database.clock() - GRACE_MS):
-            if await self._store.endings.close(row["id"], Ending("timeout")):
-                logger.info("closed %s: timeout", row["id"])
+            await self._each(row, self._store.endings.close(row["id"], Ending("timeout")))
+
+    async def _each(self, row: Mapping[str, Any], care: Awaitable[Any]) -> None:
+        """What is wrong with one session must not keep the others from being looked after."""
+        try:
+            await care
+        except (StoreUnavailable, TemporalAway):
+            raise
+        except Exception:
+            logger.exception("could not look after %s", row["id"])
 
     async def look_at(self, session_id: str) -> None:
         """Look after one session now; silent when the store or Temporal is away."""

@@ -66,8 +66,8 @@ WORKSPACE_AWAY = Result(
     success=False,
     error=ResultError(
         code="WORKSPACE_AWAY",
-        message="The workspace of this session is on a machine that does not answer now, so the call was not run. Files"
-        " cannot be reached until that machine is back.",
+        message="No worker that has the workspace of this session took the call in time: its machine is away, or busy."
+        " The call was not run; files cannot be reached until a worker there takes calls again.",
     ),
 )
 

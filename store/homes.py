@@ -8,6 +8,7 @@ sessions with the same workspace follow it.
 from __future__ import annotations
 
 import json
+import posixpath
 
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -28,7 +29,7 @@ async def settle(ledger: Ledger, home: str) -> None:
     """Give a session the home of its workspace; `home` is the root of the worker that asks, which a new workspace
     gets."""
     asked: str | None = json.loads(ledger.row["settings"])["workspace"]
-    name = asked or str(ledger.row["conversation_id"])
+    name = posixpath.normpath(asked) if asked else str(ledger.row["conversation_id"])  # one folder, one name
     known = await first(ledger.connection, _HOME, name=name)
     if known is None:
         claim = _CLAIM[ledger.connection.dialect.name]

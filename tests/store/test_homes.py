@@ -29,7 +29,8 @@ async def test_a_new_workspace_is_where_its_first_step_was_made_and_stays_there(
 
 
 async def test_a_workspace_asked_for_by_name_is_one_place_for_all_who_ask(store: Store) -> None:
-    sessions = [await new_session(store, workspace="shared/repo") for _ in range(6)]
+    spellings = ("shared/repo", "shared//repo", "./shared/repo", "shared/repo/", "shared/./repo", "shared/repo")
+    sessions = [await new_session(store, workspace=spelling) for spelling in spellings]
     homes = await asyncio.gather(*(home_of(store, one, f"root{n}") for n, one in enumerate(sessions)))
     assert len(set(homes)) == 1
 

@@ -61,7 +61,7 @@ async def test_a_worker_that_slept_through_its_model_call_is_not_heard(tmp_path:
         topology.parts["worker2"].kill()
         reader, reading, _ = await _begun(topology, [LONG_SPEECH | {"tools": [mark("one", "0.1")]}, SPEECH])
         await _speaking(topology, reader.session_id)
-        await _slept(topology, "worker2")
+        await _slept(topology, "worker2", reader, "step:retry")
         verdict = await _ended(topology, reader, reading)
         assert verdict.ended == {"endTurn": 1}
         assert [one.data["attempt"] for one in reader.facts if one.type == "step:retry"] == [2]
@@ -72,7 +72,7 @@ async def test_a_worker_that_slept_through_its_command_is_not_heard(tmp_path: Pa
         topology.parts["worker2"].kill()
         reader, reading, file = await _begun(topology, [{"tools": [mark("one", "7.5")]}, SPEECH])
         await _marked(file)
-        await _slept(topology, "worker2")
+        await _slept(topology, "worker2", reader, "tool:result")
         verdict = await _ended(topology, reader, reading)
         assert verdict.ended == {"endTurn": 1}
         assert verdict.unknown_outcomes == 1
@@ -121,11 +121,14 @@ async def _deploy(topology: Topology) -> None:
     await topology.restart("worker")
 
 
-async def _slept(topology: Topology, other: str) -> None:
-    """The worker sleeps, another one starts and takes over, and the first wakes up."""
+async def _slept(topology: Topology, other: str, reader: Reader, taken_over: str) -> None:
+    """The worker sleeps, another one starts and takes over, as a fact of this type tells, and the first wakes up."""
     topology.parts["worker"].signal(signal.SIGSTOP)
     topology.start(other)
     await asyncio.sleep(ASLEEP_SECONDS)
+    async with asyncio.timeout(30):
+        while not [one for one in reader.facts if one.type == taken_over]:
+            await asyncio.sleep(0.05)
     topology.parts["worker"].signal(signal.SIGCONT)
 
 
