@@ -34,7 +34,7 @@ from activities.tools.environment import conceal
 from activities.workspaces import Workspaces
 from session.masking import Masker
 from session.wire import TASK_QUEUE, tools_queue
-from settings import Settings
+from settings import Settings, SettingsError
 from store import Store, StoreUnavailable
 from workflows.deployment import Deployment, taken_up, versioned
 from workflows.registration import register_search_attributes
@@ -132,12 +132,20 @@ async def polling(workers: Sequence[Worker]) -> AsyncIterator[None]:
 
 
 def surroundings(settings: Settings, sources: Sequence[ToolSource] = ()) -> Surroundings:
-    """What the settings lend to tools. `sources`: where further tools come from."""
+    """What the settings lend to tools. `sources`: where further tools come from. Raises SettingsError."""
     policy = settings.tool_policy
     workspaces = Workspaces(settings.workspace_root)
+    try:
+        home = workspaces.home()
+    except OSError as error:
+        raise SettingsError(
+            f"PERDURE_WORKSPACE cannot be used: {error.filename} cannot be made ({error.strerror}); choose another."
+        ) from error
+    except ValueError as error:
+        raise SettingsError(f"PERDURE_WORKSPACE cannot be used: {error}.") from error
     return Surroundings(
         workspaces=workspaces,
-        home=workspaces.home(),
+        home=home,
         catalog=Catalog(policy, custom_tools(), sources),
         policy=policy,
         masker=Masker(settings.secret_values()),

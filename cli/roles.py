@@ -59,6 +59,7 @@ class Service:
 async def whole_service(settings: Settings) -> AsyncIterator[Service]:
     """Everything in one process tree; the API answers when this yields. Raises StartError."""
     check_address(settings)
+    make_folders(settings)
     async with AsyncExitStack() as stack:
         listener = listen(settings.host, settings.port)
         stack.callback(listener.close)
@@ -103,13 +104,27 @@ async def worker_alone(settings: Settings) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    settings.workspace_root.mkdir(parents=True, exist_ok=True)
+    """Raises StartError, StoreUnavailable."""
+    make_folders(settings)
     store = await open_store(settings.sqlalchemy_url, open_bus(settings.bus_url), policy=settings.admission_policy)
     try:
         yield store
     finally:
         await store.close()
+
+
+def make_folders(settings: Settings) -> None:
+    """The data dir and the workspace root. Raises StartError."""
+    for name, folder, mode in (
+        ("PERDURE_DATA_DIR", settings.data_dir, 0o700),
+        ("PERDURE_WORKSPACE", settings.workspace_root, 0o777),
+    ):
+        try:
+            folder.mkdir(mode, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(
+                f"{name} cannot be used: the folder {folder} cannot be made ({error.strerror}); choose another."
+            ) from error
 
 
 async def connect(
