@@ -23,7 +23,7 @@ from activities.judging import Judging, Offers, rules_of
 from activities.provider_errors import NoKey, is_provider_error, posture
 from activities.reply import Fragment, ReplyBuilder, text_of, thinking_of
 from activities.stopping import Stopped, until_stopped
-from activities.streaming import events_of
+from activities.streaming import events_of, read_out
 from activities.surroundings import Surroundings
 from session.events import ContentDelta, ThinkingUpdate
 from session.live import model_scope
@@ -93,10 +93,14 @@ class ModelCalls:
         try:
             async with self._client.messages.with_streaming_response.create(**request, stream=True) as answer:
                 builder.request_id = answer.headers.get("request-id")
-                async for event in events_of(answer.http_response):
+                events = events_of(answer.http_response)
+                async for event in events:
                     fragment = builder.feed(event)
                     if fragment is not None:
                         live.tell(fragment)
+                    if builder.whole:
+                        break
+                await read_out(events)
         finally:
             await live.settle()
 

@@ -6,14 +6,18 @@ of text would become three of them, which takes twice as much CPU as everything 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import httpx2
-from anthropic import APIStatusError, AsyncStream
+from anthropic import AnthropicError, APIStatusError, AsyncStream
 
 from activities.provider_errors import Cut
+
+AFTER_THE_REPLY_SECONDS = 0.5
 
 
 async def events_of(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
@@ -33,3 +37,12 @@ async def events_of(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
         if event.event == "error":
             raise APIStatusError(str(told), response=response, body=told)
         yield told
+
+
+async def read_out(events: AsyncIterator[dict[str, Any]]) -> None:
+    """Read what follows a whole reply, so that its connection can be used again: not for long, and whatever becomes of
+    it, since the reply does not depend on it any more."""
+    with suppress(AnthropicError, httpx2.HTTPError, Cut, TimeoutError):
+        async with asyncio.timeout(AFTER_THE_REPLY_SECONDS):
+            async for _ in events:
+                pass

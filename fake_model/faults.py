@@ -62,5 +62,13 @@ class Stall(Frozen):
     seconds: float = Field(default=600, gt=0)
 
 
-Fault = Annotated[Status | ErrorEvent | Cut | CleanCut | BadToolJson | Stall, Field(discriminator="kind")]
+class LostEnd(Frozen):
+    """The whole reply, `message_stop` too; then, after `seconds` of silence, the connection is closed in the middle of
+    the HTTP body. The reply counts as completed. Without streaming nothing is amiss."""
+
+    kind: Literal["lost_end"] = "lost_end"
+    seconds: float = Field(default=0, ge=0)
+
+
+Fault = Annotated[Status | ErrorEvent | Cut | CleanCut | BadToolJson | Stall | LostEnd, Field(discriminator="kind")]
 JsonObject = dict[str, Any]

@@ -14,7 +14,7 @@ from math import floor
 from starlette.types import Receive, Send
 
 from fake_model import frames
-from fake_model.faults import BadToolJson, CleanCut, Cut, ErrorEvent, Fault, Stall, Status
+from fake_model.faults import BadToolJson, CleanCut, Cut, ErrorEvent, Fault, LostEnd, Stall, Status
 from fake_model.record import Outcome, Record
 from fake_model.refusal import Refused, error_type
 from fake_model.reply import Delta, Reply
@@ -58,7 +58,7 @@ class Playing:
 
     def _is_instant(self) -> bool:
         turn = self._reply.turn
-        return not (turn.first_token_ms or turn.token_ms or isinstance(self._fault, Stall))
+        return not (turn.first_token_ms or turn.token_ms or isinstance(self._fault, (Stall, LostEnd)))
 
     async def _stream(self) -> None:
         reply = self._reply
@@ -74,8 +74,10 @@ class Playing:
         if ended is not None:
             await self._fail(ended)
             return
-        await self._write(reply.tail, more=False)
+        await self._write(reply.tail, more=isinstance(self._fault, LostEnd))
         self._complete()
+        if isinstance(self._fault, LostEnd):
+            await asyncio.sleep(self._fault.seconds)
 
     def _early_end(self) -> ErrorEvent | Cut | CleanCut | Stall | None:
         return self._fault if isinstance(self._fault, (ErrorEvent, Cut, CleanCut, Stall)) else None
@@ -120,7 +122,7 @@ class Playing:
             self._close("cut", fault.kind)
             if isinstance(fault, CleanCut):
                 await self._write(b"", more=False)
-        # A cut and a stall return with the body unfinished: the server then closes the connection.
+        # A cut, a stall and a lost end return with the body unfinished: the server then closes the connection.
 
     async def _answer(self) -> None:
         fault = self._fault

@@ -126,6 +126,18 @@ async def test_a_provider_that_falls_silent_is_given_up_and_asked_again(
     assert fake.bought()[running["id"]] == {0: 1}
 
 
+@pytest.mark.parametrize("seconds", [0, 60])
+async def test_a_reply_that_came_whole_counts_though_its_connection_is_lost_or_never_ends(
+    http: httpx.AsyncClient, fake: Running, seconds: int
+) -> None:
+    running = await start(http, script(fails_first({"kind": "lost_end", "seconds": seconds})))
+    events = await follow(http, running["id"])
+    assert not only(events, "step:retry")
+    assert the(events, "content")["text"] == "one two three four five"
+    assert the(events, "complete")["durationMs"] < 10_000
+    assert fake.bought()[running["id"]] == {0: 1}
+
+
 async def test_a_provider_that_is_not_there_is_a_failed_connection_until_the_limit(
     client: Client, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -136,6 +136,17 @@ async def test_a_stall_is_silent_and_then_the_connection_closes(fake: Running, c
     assert fake.requests[0].outcome == "stalled"
 
 
+async def test_a_lost_end_breaks_the_connection_after_the_whole_reply_which_counts(
+    fake: Running, client: AsyncAnthropic
+) -> None:
+    seen: list[Any] = []
+    async with await client.messages.create(**asked(failing({"kind": "lost_end"})), stream=True) as stream:
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await drain(stream, seen)
+    assert seen[-1].type == "message_stop" and texts(seen) == "one two three four"
+    assert fake.bought() == {"s": {0: 1}}
+
+
 @pytest.mark.parametrize("kind", ["cut", "clean_cut"])
 async def test_a_cut_reply_without_streaming_is_no_message(fake: Running, client: AsyncAnthropic, kind: str) -> None:
     with pytest.raises((anthropic.APIError, httpx2.HTTPError, ValueError)):
