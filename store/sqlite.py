@@ -84,9 +84,10 @@ def _is_busy(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-async def _patiently(act: Callable[[], T], seconds: float) -> T:
-    """Do it; again, with pauses of the loop's, for as long as another connection holds the lock."""
-    until, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
+async def _patiently(act: Callable[[], T], until: float) -> T:
+    """Do it; again, with pauses of the loop's, for as long as another connection holds the lock. `until`: on the
+    monotonic clock."""
+    pause = FIRST_PAUSE_SECONDS
     while True:
         try:
             return act()
@@ -113,7 +114,8 @@ class InlineConnection:
         except OperationalError as error:
             if not _is_busy(error.orig):
                 raise
-        return await _patiently(lambda: self.sync_connection.execute(statement, parameters), self._busy_timeout)
+        until = time.monotonic() + self._busy_timeout
+        return await _patiently(lambda: self.sync_connection.execute(statement, parameters), until)
 
     async def run_sync(self, act: Callable[[Connection], T]) -> T:
         return act(self.sync_connection)
@@ -128,13 +130,18 @@ class _Turn:
         self._free = asyncio.Event()
         self._free.set()
 
-    async def __aenter__(self) -> None:
-        while not self._free.is_set():
-            await self._free.wait()
+    @asynccontextmanager
+    async def taken(self, patience: float | None = None) -> AsyncIterator[None]:
+        """`patience`: seconds. Raises TimeoutError."""
+        if not self._free.is_set():
+            async with asyncio.timeout(patience):
+                while not self._free.is_set():
+                    await self._free.wait()
         self._free.clear()
-
-    async def __aexit__(self, *exception: object) -> None:
-        self._free.set()
+        try:
+            yield
+        finally:
+            self._free.set()
 
 
 class Inline:
@@ -165,16 +172,18 @@ class Inline:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[InlineConnection]:
-        """A transaction: committed at the end, rolled back by any exception."""
+        """A transaction: committed at the end, rolled back by any exception. It waits for its turn and for the lock no
+        longer than `busy_timeout` together. Raises TimeoutError, sqlite3's errors."""
         await self._let_others()
-        async with self._turn:
+        until = time.monotonic() + self._busy_timeout
+        async with self._turn.taken(self._busy_timeout):
             if self._writer is None:
                 self._writer = await self._opened()
             raw = _raw(self._writer.sync_connection)
-            await _patiently(lambda: raw.execute("BEGIN IMMEDIATE"), self._busy_timeout)
+            await _patiently(lambda: raw.execute("BEGIN IMMEDIATE"), until)
             try:
                 yield self._writer
-                await _patiently(raw.commit, self._busy_timeout)
+                await _patiently(raw.commit, until)
             finally:
                 if raw.in_transaction:
                     raw.rollback()
@@ -191,7 +200,7 @@ class Inline:
     async def close(self) -> None:
         """A transaction that goes on is waited for. The last connection to close moves the whole log into the database,
         and waits for the disk."""
-        async with self._turn, self._opening:
+        async with self._turn.taken(), self._opening:
             for connection in (self._reader, self._writer):
                 if connection is not None:
                     await asyncio.to_thread(connection.sync_connection.close)

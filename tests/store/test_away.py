@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -91,6 +92,33 @@ async def test_a_lock_held_longer_than_the_timeout_is_told_and_nothing_was_writt
     assert await types(store, session) == ["user_message", "session:start"]
     await store.steps.begin(step(session), 1)
     await store.close()
+
+
+async def test_writers_that_wait_for_their_turn_and_then_for_a_lock_wait_no_longer_than_one_alone(
+    tmp_path: Path,
+) -> None:
+    store = await on_sqlite(tmp_path / "p.db", 0.3)
+    session = await new_session(store)
+    async with locked(tmp_path / "p.db"):
+        begun = time.monotonic()
+        tried = (store.steps.begin(step(session, number), 1) for number in range(1, 11))
+        told = await asyncio.gather(*tried, return_exceptions=True)
+        took = time.monotonic() - begun
+    assert {type(one) for one in told} == {StoreUnavailable}
+    assert took < 1.5, "ten times as long, if each began to count when its turn came"
+    await store.close()
+
+
+async def test_a_turn_that_does_not_come_in_time_is_told(tmp_path: Path) -> None:
+    database = await open_database(f"sqlite:///{tmp_path}/p.db", busy_timeout_seconds=0.1)
+    async with asyncio.timeout(5), database.write() as connection:
+        with pytest.raises(StoreUnavailable):
+            async with database.write():
+                pytest.fail("there were two at once")
+        await connection.execute(text("CREATE TABLE kept (x INTEGER)"))
+    async with database.write() as connection:
+        await connection.execute(text("INSERT INTO kept VALUES (1)"))
+    await database.close()
 
 
 async def test_a_writer_that_is_cancelled_while_it_waits_leaves_nothing_and_locks_nobody_out(tmp_path: Path) -> None:
