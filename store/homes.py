@@ -3,6 +3,9 @@
 Machines may have workspace roots of their own, and what tools did in a workspace stays where it is. The first step of
 its first session puts down the root of the worker that makes it, in the transaction that begins the step, and later
 sessions with the same workspace follow it.
+
+A workspace within another one is the same files, so whatever stands under one folder of the root has one home, under
+that folder's name. Only the root itself (`.`), asked for as a workspace, is no more than what its own home holds.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ async def settle(ledger: Ledger, home: str) -> None:
     """Give a session the home of its workspace; `home` is the root of the worker that asks, which a new workspace
     gets."""
     asked: str | None = json.loads(ledger.row["settings"])["workspace"]
-    name = posixpath.normpath(asked) if asked else str(ledger.row["conversation_id"])  # one folder, one name
+    name = _top_of(asked) if asked else str(ledger.row["conversation_id"])
     known = await first(ledger.connection, _HOME, name=name)
     if known is None:
         claim = _CLAIM[ledger.connection.dialect.name]
@@ -37,6 +40,11 @@ async def settle(ledger: Ledger, home: str) -> None:
         known = await first(ledger.connection, _HOME, name=name)
     assert known is not None
     ledger.changes["home"] = known["home"]
+
+
+def _top_of(workspace: str) -> str:
+    """The folder of the root that holds the workspace, however it is spelled."""
+    return posixpath.normpath(workspace).partition("/")[0]
 
 
 async def forget(connection: StoreConnection, conversation_id: str) -> None:

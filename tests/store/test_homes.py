@@ -35,6 +35,18 @@ async def test_a_workspace_asked_for_by_name_is_one_place_for_all_who_ask(store:
     assert len(set(homes)) == 1
 
 
+async def test_a_workspace_within_another_one_is_where_that_one_is(store: Store) -> None:
+    inner = await new_session(store, workspace="shop/api")
+    assert await home_of(store, inner, "east") == "east"
+    for workspace in ("shop", "shop/api/tests", "shop/web"):
+        assert await home_of(store, await new_session(store, workspace=workspace), "west") == "east", workspace
+    assert await home_of(store, await new_session(store, workspace="shopping"), "west") == "west"
+    assert await home_of(store, await new_session(store, workspace=f"{inner.conversation_id}/notes"), "west") == "west"
+    await store.endings.close(inner.id, Ending("maxSteps"))
+    own = (await begin_session(store, into=inner.conversation_id)).session
+    assert await home_of(store, own, "east") == "west", "a conversation's own may be the outer one, too"
+
+
 async def test_a_recorded_reply_that_is_asked_for_again_tells_the_same_home(store: Store) -> None:
     session = await new_session(store)
     await home_of(store, session, "east")
