@@ -1,8 +1,7 @@
-"""Claims about masking: secrets go, code stays, twice is once, a cut changes nothing, and no text takes long."""
+"""Claims about masking: secrets go, code stays, twice is once, and a cut changes nothing."""
 
 import json
 import random
-import time
 from base64 import b64encode
 from urllib.parse import quote
 
@@ -243,57 +242,3 @@ def test_a_run_without_end_is_shown_as_one_mark_and_what_is_beyond_the_bound(mas
     stream = masker.stream()
     shown = "".join(stream.feed(text[at : at + 100]) for at in range(0, len(text), 100))
     assert shown + stream.flush() == masker.mask(text) == "[secret:anthropic]" + text[MOST_CHARS:]
-
-
-@pytest.mark.parametrize(
-    "unit",
-    [
-        *(
-            "sk-",
-            "sk-a1",
-            "eyJ",
-            "eyJaaaaaa.",
-            "gh",
-            "ghp_",
-            "AKIA",
-            "glpat-a",
-            "glpat-a.",
-            "xoxb-1",
-            "key=",
-            "token: ",
-        ),
-        *("api_key=", "api_key=a1B2c3", "password=", "://", "://a:", "://a:b@", "bearer "),
-        *(
-            "authorization: bearer ",
-            "-----BEGIN ",
-            "-----BEGIN PRIVATE KEY-----",
-            f"-----BEGIN PRIVATE KEY-----\n{BODY}",
-            "-",
-            "a",
-            "aaaaaa",
-        ),
-        *(MASK, '"', "\\", "İ", "=", KEY, "\n", "-----END "),
-    ],
-)
-def test_no_text_takes_long(masker: Masker, unit: str) -> None:
-    """Four times the text takes about four times as long, where a quadratic search would take sixteen times."""
-    small, large = unit * (20_000 // len(unit)), unit * (80_000 // len(unit))
-    masker.mask(small)
-    assert _seconds(masker, large) < 9 * _seconds(masker, small) + 0.05
-
-
-def _seconds(masker: Masker, text: str) -> float:
-    """The best of three, in the time of this process alone."""
-    taken = []
-    for _ in range(3):
-        begun = time.process_time()
-        masker.mask(text)
-        taken.append(time.process_time() - begun)
-    return min(taken)
-
-
-def test_ordinary_text_is_masked_fast(masker: Masker) -> None:
-    text = "tests/api/test_x.py ....................... [ 12%]\n" * 20_000
-    speed = len(text) / 1e6 / _seconds(Masker([KEY, PASSWORD]), text)
-    print(f"ordinary text is masked at {speed:.0f} MB/s")
-    assert speed > 10  # some 60 on a machine that does nothing else
