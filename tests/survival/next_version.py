@@ -10,43 +10,17 @@ Everything else is the code of this version, run as the `perdure` command runs i
 from __future__ import annotations
 
 import os
-from datetime import timedelta
 from typing import Any
 
-from temporalio import activity, workflow
+from temporalio import workflow
 from temporalio.worker import Worker
 
 import worker
 from cli.main import main
-from session.machine import CallModel
 from session.vocabulary import Phase
 from session.wire import WORKFLOW, SessionInput
+from tests.workflows.changed import ChangedWorkflow, weigh_step
 from workflows.session import SessionWorkflow
-
-WEIGH_STEP = "weigh_step"
-
-
-@activity.defn(name=WEIGH_STEP)
-async def weigh_step(step: int) -> int:
-    """The activity that the earlier version does not have."""
-    return step
-
-
-@workflow.defn(name=WORKFLOW)
-class Changed(SessionWorkflow):
-    """Calls one activity more before each model call."""
-
-    @workflow.init
-    def __init__(self, start: SessionInput) -> None:
-        super().__init__(start)
-
-    @workflow.run
-    async def run(self, start: SessionInput) -> str:
-        return await super().run(start)
-
-    async def _call_model(self, move: CallModel) -> None:
-        await workflow.execute_activity(WEIGH_STEP, move.step, schedule_to_close_timeout=timedelta(seconds=60))
-        await super()._call_model(move)
 
 
 @workflow.defn(name=WORKFLOW)
@@ -70,7 +44,7 @@ class Compatible(SessionWorkflow):
         workflow.set_current_details(f"next version: {workflow.get_current_details()}")
 
 
-WORKFLOWS = {"changed": Changed, "compatible": Compatible}
+WORKFLOWS = {"changed": ChangedWorkflow, "compatible": Compatible}
 
 
 class NextWorker(Worker):

@@ -23,11 +23,11 @@ from typing import Final, Literal
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.client import Client, WorkflowHandle
 
-from tests.survival.next_version import WEIGH_STEP
 from tests.survival.promises import Verdict, check_promises, processes_with
 from tests.survival.reader import Reader, start
 from tests.survival.scripts import busy_session
 from tests.survival.topology import Topology, add, split
+from tests.workflows.changed import WEIGH_STEP
 
 How = Literal["versioned", "compatible", "incompatible"]
 NEXT: Final[dict[str, dict[str, str]]] = {
