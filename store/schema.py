@@ -4,41 +4,18 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Dialect,
     Float,
     ForeignKey,
     Index,
     Integer,
     MetaData,
-    String,
     Table,
-    Text,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
 
-from session.model import storable
-
-
-class _Name(TypeDecorator[str]):
-    """Text of bounded length that both databases take: PostgreSQL refuses NUL, to store it as to look for it."""
-
-    impl = String
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None or (value.isascii() and "\x00" not in value):
-            return value
-        return storable(value)
-
-
-class _Text(_Name):
-    """The same, of any length."""
-
-    impl = Text
-    cache_ok = True
-
+from store.columns import LongText as _Text
+from store.columns import Name as _Name
 
 metadata = MetaData()
 
