@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 with workflow.unsafe.imports_passed_through():
     from session.budget import Budget
     from session.machine import CallModel, RunTools, State, Stop, apply_reply, apply_result, next_step
-    from session.vocabulary import STATUS_OF, Phase, StopReason
+    from session.vocabulary import Phase, StopReason
     from session.wire import (
         ADMIT_SIGNAL,
         CALL_MODEL,
@@ -48,9 +47,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.endings import SomebodyElseWentOn, ending_of, shielded
     from workflows.options import PARALLEL_TOOLS, close_options, decision_options, step_options
     from workflows.placing import run_call
-
-STATUS = SearchAttributeKey.for_keyword("PerdureStatus")
-STOP_REASON = SearchAttributeKey.for_keyword("PerdureStopReason")
+    from workflows.showing import attributes_of_end, details
 
 
 @dataclass
@@ -195,9 +192,7 @@ class SessionWorkflow:
             await self._wait_for_turn()
         try:
             while not isinstance(move := next_step(self._state), Stop):
-                if (
-                    self._stopping
-                ):  # an activity finished although it was cancelled: what it did counts, no more follows
+                if self._stopping:  # an activity finished although it was cancelled: that counts, no more follows
                     raise asyncio.CancelledError
                 if self._cancel is not None and isinstance(move, CallModel):
                     return self._cancelled()
@@ -289,16 +284,10 @@ class SessionWorkflow:
         await shielded(closing)
         reason: StopReason = closing.result()
         if self._start.search_attributes:
-            told = [STATUS.value_set(STATUS_OF[reason]), STOP_REASON.value_set(reason)]
-            workflow.upsert_search_attributes(told)
+            workflow.upsert_search_attributes(attributes_of_end(reason))
         return reason
 
     def _show(self, phase: Phase) -> None:
         """Tell the people in Temporal's UI where the session stands."""
         self._phase = phase
-        spent = self._state.usage.total_tokens
-        pending = ", ".join(call.name for call in self._state.pending)
-        workflow.set_current_details(
-            f"step {self._state.step} of {self._start.max_steps} · {phase} · {spent} tokens"
-            + (f" · waiting for {pending}" if pending else "")
-        )
+        workflow.set_current_details(details(self._state, self._start.max_steps, phase))
