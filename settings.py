@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     workspace_root: Annotated[Path, AfterValidator(forms.folder)] = Field(
         default_factory=lambda given: given["data_dir"] / "workspaces", validation_alias="PERDURE_WORKSPACE"
     )
+    memory_folder: Annotated[Path, AfterValidator(forms.folder)] = Field(
+        default_factory=lambda given: given["data_dir"] / "memory", validation_alias="PERDURE_MEMORY"
+    )
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(forms.api_keys)] = Field(
         (), validation_alias="PERDURE_API_KEYS"
     )

@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse
 from temporalio.client import Client
 
-from api import approvals, audit, conversations, description, health, interactive, problems, sessions
+from activities.memory import Recall
+from api import approvals, audit, conversations, description, health, interactive, memory, problems, sessions
 from api.bodies import BodyRules
 from api.feed import Feeds
 from api.parts import Parts
@@ -31,7 +32,7 @@ def create_app(settings: Settings, store: Store, client: Client, *, task_queue: 
     clients reconnect.
     """
     temporal = Temporal(client, task_queue, eager=settings.build_id is None)
-    parts = Parts(settings, store, temporal, Feeds(store))
+    parts = Parts(settings, store, temporal, Feeds(store), Recall(store))
     reconciler = Reconciler(parts)
     parts.feeds.overdue = reconciler.look_at
 
@@ -48,7 +49,7 @@ def create_app(settings: Settings, store: Store, client: Client, *, task_queue: 
     app.add_middleware(BodyRules)
     problems.install(app)
     description.describe(app)
-    for room in (sessions, conversations, interactive, approvals, audit, health):
+    for room in (sessions, conversations, interactive, memory, approvals, audit, health):
         app.include_router(room.router)
 
     @app.get("/", include_in_schema=False)

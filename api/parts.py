@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from activities.memory import Recall
 from api.feed import Feeds
 from api.temporal import Temporal
 from settings import Settings
@@ -20,6 +21,7 @@ class Parts:
     store: Store
     temporal: Temporal
     feeds: Feeds
+    recall: Recall
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when this process was told to go: it still answers, and says at /health/ready that it will not for long."""
 

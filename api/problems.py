@@ -3,6 +3,7 @@
 Problem                          raised by routes, carries its own status and code
 RequestValidationError           422 (400 where the body is no JSON), names the fields, never echoes values
 NotFound 404 · Conflict 409 · KeyReused 422 · BadCursor 400
+Archived 409 · SyncRunning 409     the memory session takes nothing new; another sync goes on still
 QueueFull                        429 + Retry-After: as many sessions of this key wait as may
 StoreUnavailable, TemporalAway   503 + Retry-After: nothing was lost
 anything else                    500 INTERNAL, logged, without a trace
@@ -19,12 +20,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from activities.memory import SyncRunning
 from api.temporal import TemporalAway
 from session.model import storable
 from store import StoreUnavailable
 from store.admission import QueueFull
 from store.cursor import BadCursor
 from store.ledger import NotFound, SessionOver
+from store.memory_sessions import Archived
 from store.starting import Conflict, KeyReused
 
 logger = logging.getLogger("perdure.api")
@@ -66,7 +69,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    for kind in (NotFound, Conflict, KeyReused, BadCursor, SessionOver, QueueFull):
+    for kind in (NotFound, Conflict, KeyReused, BadCursor, SessionOver, QueueFull, Archived, SyncRunning):
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(StoreUnavailable, _away)
     app.add_exception_handler(TemporalAway, _away)
@@ -96,6 +99,10 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
             "As many sessions of this key wait for their turn as may; try again later. Nothing was stored.",
             headers={"Retry-After": QUEUE_AFTER_SECONDS},
         ).response()
+    if isinstance(error, Archived):
+        return Problem(409, "MEMORY_ARCHIVED", f"The memory session {error} is archived; use another one.").response()
+    if isinstance(error, SyncRunning):
+        return Problem(409, "SYNC_RUNNING", "Another sync is going on still; try again when it is done.").response()
     if isinstance(error, SessionOver):
         return Problem(409, "SESSION_ENDED", "The session has ended already.").response()
     return Problem(400, "BAD_CURSOR", "The cursor is not one that this API gave out.").response()

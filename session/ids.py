@@ -5,7 +5,7 @@ Pure: the caller gives the time and the randomness, so the same inputs give the 
 
 from typing import Final, Literal
 
-Prefix = Literal["conv", "msg", "sess", "appr", "dec", "aud", "mem"]
+Prefix = Literal["conv", "msg", "sess", "appr", "dec", "aud", "mem", "memf", "memc"]
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case: sorts as its bytes do
 RANDOM_BYTES: Final = 10

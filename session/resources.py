@@ -9,6 +9,8 @@ from session.vocabulary import (
     CallStatus,
     Effort,
     ErrorCode,
+    MemorySource,
+    MemoryStatus,
     Phase,
     Role,
     SecurityLevel,
@@ -110,3 +112,57 @@ class Session(Published):
     started_at: str | None
     ended_at: str | None
     progress: SessionProgress | None = None
+
+
+class MemoryChunk(Published):
+    """A piece of a file of memory, `startLine` to `endLine` (the first is 1). `score`: 0 to 1."""
+
+    id: str
+    path: str
+    start_line: int
+    end_line: int
+    text: str
+    score: float
+
+
+class MemoryFile(Published):
+    """A file of memory as it is indexed. `source` says where it comes from; `size` is in bytes."""
+
+    id: str
+    path: str
+    source: MemorySource
+    conversation_id: str | None
+    session_id: str | None
+    size: int
+    lines: int
+    chunks: int
+    indexed_at: str
+
+
+class MemoryStats(Published):
+    """How much there is in memory; `sources` and `sessions` count files and memory sessions by kind."""
+
+    files: int
+    chunks: int
+    sources: dict[str, int]
+    sessions: dict[str, int]
+    embedding_model: str | None
+    embedded_chunks: int
+    last_sync_at: str | None
+
+
+class MemorySession(Published):
+    """Conversations that belong together, and what they came to: messages, tokens, cost in USD (null where no session
+    of theirs had a known price). `conversationId`: the one it was made for; it goes with that one."""
+
+    id: str
+    name: str | None
+    user_id: str | None
+    conversation_id: str | None
+    conversation_ids: list[str]
+    status: MemoryStatus
+    message_count: int
+    total_tokens: int
+    cost: float | None
+    created_at: str
+    archived_at: str | None

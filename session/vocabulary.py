@@ -20,6 +20,9 @@ OnConflict = Literal["reject", "enqueue", "interrupt"]
 CancelMode = Literal["graceful", "now"]
 Provider = Literal["anthropic"]
 Role = Literal["user", "assistant"]
+MemorySource = Literal["file", "summary", "note"]
+"""Where a file of memory comes from: the memory folder, a session's summary, a conversation's own notes."""
+MemoryStatus = Literal["active", "archived"]
 CallStatus = Literal["pending", "success", "error"]
 ResultStatus = Literal["success", "error"]
 

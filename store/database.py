@@ -12,9 +12,9 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Engine, Select, make_url
+from sqlalchemy import Connection, Engine, Select, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -23,6 +23,8 @@ from session.ids import RANDOM_BYTES, Prefix, make_id
 from store.migrate import Migrated, migrate
 from store.postgres import Pooled, postgresql_engine
 from store.sqlite import Inline, InlineConnection, sqlite_engine
+
+T = TypeVar("T")
 
 Row = dict[str, Any]
 """A row of a table by its columns' names."""
@@ -83,6 +85,11 @@ class Database:
         with _named_failures():
             async with self._ways.write() as connection:
                 yield connection
+
+    async def apart(self, read: Callable[[Connection], T]) -> T:
+        """What a function reads that takes long by its nature: on SQLite in a thread, so that the loop goes on."""
+        with _named_failures():
+            return await self._ways.apart(read)
 
     async def close(self) -> None:
         await self._ways.close()

@@ -16,6 +16,7 @@ from session.wire import Ending
 from store.calls import OUTCOME_UNKNOWN, write_result
 from store.database import Row, every
 from store.ledger import Ledger, Ledgers
+from store.memory_writing import keep_summary
 from store.rows import tool_call_of
 from store.schema import conversations, messages, tool_calls, turns
 from store.waiting import lapse, not_given, pending_of
@@ -46,10 +47,13 @@ class Endings:
                 await lapse(ledger, approval)
             await _answer_open_calls(ledger, ending.reason)
             message_id = self.database.new_id("msg")
-            closing = close(await _done(ledger), ending, message_id)
+            done = await _done(ledger)
+            closing = close(done, ending, message_id)
             await _save_message(ledger, message_id, closing)
             for fact in closing.facts:
                 ledger.append(f"end/{fact.type}", fact)
+            if closing.status == "completed" and (done.last_text or done.completion):
+                await keep_summary(ledger, closing.summary)
             ledger.move(closing.status)
             ledger.changes |= {
                 "stop_reason": ending.reason,

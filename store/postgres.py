@@ -8,13 +8,15 @@ nothing. What did not answer is closed, and the pool's other connections of that
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+T = TypeVar("T")
 
 CONNECT_SECONDS: Final = 5.0
 STATEMENT_SECONDS: Final = 10.0
@@ -75,6 +77,11 @@ class Pooled:
         """A transaction: committed at the end, rolled back by any exception."""
         async with self._engine.begin() as connection, _dropped_when_silent(connection):
             yield connection
+
+    async def apart(self, read: Callable[[Connection], T]) -> T:
+        """Read with a function that is not asynchronous itself; the loop goes on meanwhile."""
+        async with self.read() as connection:
+            return await connection.run_sync(read)
 
     async def close(self) -> None:
         await self._engine.dispose()

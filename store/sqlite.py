@@ -6,7 +6,8 @@ process holds is asked for again after a pause of the loop's, and what waits for
 write-ahead log, closing) has a thread. A commit only appends to the log (`synchronous=NORMAL`).
 
 Two connections are enough for a process: one for reading, outside of any transaction, so that each statement sees what
-was committed before it, and one for writing, which transactions take in turn.
+was committed before it, and one for writing, which transactions take in turn. What takes long by its nature (a search)
+has a third one, and a thread.
 """
 
 from __future__ import annotations
@@ -156,6 +157,8 @@ class Inline:
         self._let_at = 0.0
         self._reader: InlineConnection | None = None
         self._writer: InlineConnection | None = None
+        self._apart: Connection | None = None
+        self._apart_turn = asyncio.Lock()
 
     async def _opened(self) -> InlineConnection:
         connection = await asyncio.to_thread(self._engine.connect)
@@ -189,6 +192,25 @@ class Inline:
                     raw.rollback()
         self._log.committed()
 
+    async def apart(self, read: Callable[[Connection], T]) -> T:
+        """Read in a thread, one at a time. Whoever is cancelled waits until SQLite has let go of it. Raises
+        TimeoutError when the turn does not come within `busy_timeout`."""
+        async with asyncio.timeout(self._busy_timeout):
+            await self._apart_turn.acquire()
+        try:
+            if self._apart is None:
+                self._apart = (await self._opened()).sync_connection
+            reading = asyncio.ensure_future(asyncio.to_thread(read, self._apart))
+            try:
+                return await asyncio.shield(reading)
+            except asyncio.CancelledError:
+                _raw(self._apart).interrupt()
+                await asyncio.wait({reading})
+                reading.exception()
+                raise
+        finally:
+            self._apart_turn.release()
+
     async def _let_others(self) -> None:
         """Nothing else here lets others of this loop have their turn. Not before each statement: on a busy loop one
         turn of all others takes long."""
@@ -200,11 +222,13 @@ class Inline:
     async def close(self) -> None:
         """A transaction that goes on is waited for. The last connection to close moves the whole log into the database,
         and waits for the disk."""
-        async with self._turn.taken(), self._opening:
+        async with self._turn.taken(), self._opening, self._apart_turn:
             for connection in (self._reader, self._writer):
                 if connection is not None:
                     await asyncio.to_thread(connection.sync_connection.close)
-            self._reader = self._writer = None
+            if self._apart is not None:
+                await asyncio.to_thread(self._apart.close)
+            self._reader = self._writer = self._apart = None
 
 
 def _raw(connection: Connection) -> sqlite3.Connection:

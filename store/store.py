@@ -18,6 +18,9 @@ from store.database import Database, open_database
 from store.endings import Endings
 from store.facts import Facts
 from store.ledger import Ledgers
+from store.memory import Memory
+from store.memory_sessions import MemorySessions
+from store.memory_sync import MemorySync
 from store.retention import Retention
 from store.sessions import Sessions
 from store.shelves import Shelves
@@ -48,6 +51,9 @@ class Store:
     toolsets: Toolsets
     audit: Audit
     retention: Retention
+    memory: Memory
+    memory_sync: MemorySync
+    memory_sessions: MemorySessions
 
     @classmethod
     def over(cls, database: Database, bus: Bus, policy: AdmissionPolicy = UNLIMITED) -> Store:
@@ -71,6 +77,9 @@ class Store:
             toolsets=Toolsets(database),
             audit=Audit(database),
             retention=Retention(database),
+            memory=Memory(database),
+            memory_sync=MemorySync(database),
+            memory_sessions=MemorySessions(database),
         )
 
     async def ping(self) -> None:

@@ -28,6 +28,7 @@ def test_without_any_setting_everything_lives_in_the_data_dir(tmp_path: Path) ->
     assert settings.database_url == f"sqlite:///{tmp_path}/.perdure/perdure.db"
     assert settings.sqlalchemy_url == f"sqlite:///{tmp_path}/.perdure/perdure.db"
     assert settings.workspace_root == tmp_path / ".perdure" / "workspaces"
+    assert settings.memory_folder == tmp_path / ".perdure" / "memory"
     assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 3000, "claude-sonnet-5-5")
     assert settings.anthropic_api_key is None and settings.api_keys == () and settings.bus_url is None
     assert settings.temporal is None

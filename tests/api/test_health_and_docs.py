@@ -76,6 +76,13 @@ async def test_the_description_names_every_call_with_its_errors_in_their_real_sh
         "/api/audit",
         "/api/chat/models",
         "/api/chat/tools",
+        "/api/memory/sessions",
+        "/api/memory/sessions/{memory_session_id}",
+        "/api/memory/sessions/{memory_session_id}/archive",
+        "/api/memory/search",
+        "/api/memory/sync",
+        "/api/memory/stats",
+        "/api/memory/files",
     }
     for path, calls in told["paths"].items():
         for method, call in calls.items():

@@ -101,7 +101,9 @@ class PostgreSQL:
         return self._spare.pop() if self._spare else await self.create()
 
     async def take_back(self, name: str) -> None:
-        await self.run("DELETE FROM conversations; DELETE FROM removals; DELETE FROM audit", name)
+        emptied = ("conversations", "removals", "audit", "memory_files", "memory_sessions")
+        await self.run("; ".join(f"DELETE FROM {table}" for table in emptied), name)  # noqa: S608
+        await self.run("UPDATE memory_syncs SET holder = NULL, until_ms = 0, synced_ms = NULL", name)
         self._spare.append(name)
 
     async def cut_off(self, name: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from session.wire import DecisionRef, Ending
 from store import Store
@@ -11,6 +11,7 @@ from store.approvals import Offer
 from store.conversations import Taken
 from store.cursor import BadCursor, encode
 from store.ledger import NotFound
+from store.memory_schema import memory_chunks, memory_passages, memory_vectors
 from store.schema import metadata
 from store.starting import Caller, Conflict
 from tests.store.acting import EXEC, OK, Clock, asking, begin_session, new_call, new_session, reply, step, tool
@@ -152,6 +153,9 @@ async def test_deleting_a_conversation_leaves_nothing_of_it_and_all_of_the_other
         assert await store.approvals.settle(ref, {"exec": EXEC}, None)
         await store.calls.record(tool(at, "u"), 1, OK, 1, ["all of it"])
         await store.shelves.put_note(started.session.conversation_id, "todos", "[]")
+        await store.memory.append_note(started.session.conversation_id, "remember")
+        await store.memory_sessions.create(Caller(), None, started.session.conversation_id, None)
+        await _recalled(store, started.session.id)
         await store.endings.close(started.session.id, Ending("maxSteps"))
         return started.session.conversation_id
 
@@ -182,6 +186,16 @@ async def test_a_delete_and_a_start_at_the_same_moment_leave_one_of_two_worlds(s
         else:
             assert isinstance(deleted, Conflict)
             assert not isinstance(started, BaseException)
+
+
+async def _recalled(store: Store, session_id: str) -> None:
+    """A passage of the session's conversation, and a vector of one."""
+    passage = {"session_id": session_id, "path": "a.md", "start_line": 1, "end_line": 1, "text": "a", "score": 1.0}
+    async with store.database.write() as connection:
+        newest = (await connection.execute(select(func.max(memory_chunks.c.number)))).scalar_one()
+        vector = {"number": newest, "model": "m", "signs": b"s", "vector": b"v"}
+        await connection.execute(insert(memory_vectors), vector)
+        await connection.execute(insert(memory_passages), passage)
 
 
 async def _names(store: Store, table: str, text: str) -> bool:

@@ -1,17 +1,20 @@
 """Claims about migrations: applied at start, by any number of processes at once, and equal to the tables in code."""
 
 import asyncio
+import importlib
 import sys
 from pathlib import Path
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import Connection, inspect, text
 
 from store import Store, migrate_database, open_database
 from store.bus import InProcessBus
 from store.schema import metadata
 from tests.store.acting import new_session
+from tests.store.remembering import look
 
 ROOT = Path(__file__).parents[2]
 OPEN = """
@@ -37,10 +40,13 @@ async def test_an_empty_database_gets_the_tables_and_an_open_one_keeps_its_rows(
 
 
 async def test_the_migrated_schema_is_the_one_in_code(empty_url: str) -> None:
+    def is_ours(name: str | None, kind: str, _parents: object) -> bool:
+        """All but the search index, which is each database's own."""
+        return kind != "table" or not (name or "").startswith("memory_words")
+
     def differences(connection: Connection) -> list[object]:
-        context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "target_metadata": metadata, "compare_server_default": True}
-        )
+        options = {"compare_type": True, "target_metadata": metadata, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts={**options, "include_name": is_ours})
         return list(compare_metadata(context, metadata))
 
     database = await open_database(empty_url)
@@ -94,3 +100,24 @@ async def test_openings_in_one_process_at_once_all_succeed(empty_url: str) -> No
     databases = await asyncio.gather(*(open_database(empty_url) for _ in range(4)))
     for database in databases:
         await database.close()
+
+
+async def test_summaries_of_before_there_was_a_memory_are_found(empty_url: str) -> None:
+    opened = Store.over(await open_database(empty_url), InProcessBus())
+    session = await new_session(opened, "Mend the turbine")
+    async with opened.database.write() as connection:
+        ended = "UPDATE sessions SET status = 'completed', summary = :told, ended_ms = 5"
+        await connection.execute(text(ended), {"told": "Worn\nbearings."})
+        await connection.run_sync(_down_and_up)
+    (found,) = await look(opened, "bearing turbine")
+    assert (found.path, found.start_line, found.end_line) == (f"@sessions/{session.id}.md", 1, 2)
+    assert (await opened.memory.excerpt(found.path, 2, 5)).lines == ["bearings."]
+    await opened.close()
+
+
+def _down_and_up(connection: Connection) -> None:
+    """The migration that brings memory, taken back and done again."""
+    migration = importlib.import_module("store.migrations.versions.0006_memory")
+    with Operations.context(MigrationContext.configure(connection)):
+        migration.downgrade()
+        migration.upgrade()

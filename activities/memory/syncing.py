@@ -1,0 +1,128 @@
+"""One run of the sync: what changed in the memory folder since the last one is indexed, what is gone is removed.
+
+Incremental by content: every file is read and hashed, only those with another hash are written. Runs at once, in any
+processes, take turns (store.memory_sync); a run that was overtaken begins again. Machines that run an API share one
+memory folder, or only one of them has it: a folder that is not there removes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from activities.memory.folder import Contents, Skipped, Text, look, read
+from session.passages import lines_of, pieces_of
+from store import Store, StoreUnavailable
+from store.memory_sync import BATCH, Displaced
+from store.memory_writing import NewFile
+
+WAIT_SECONDS: Final = 20.0
+"""How long a run waits for the one before it."""
+_PAUSE_SECONDS: Final = 0.05
+
+
+class SyncRunning(Exception):
+    """Another run is still going on."""
+
+
+@dataclass
+class Synced:
+    """What a run did, in files."""
+
+    added: int = 0
+    updated: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    duration_ms: int = 0
+
+
+async def sync(store: Store, base: Path, wait_seconds: float = WAIT_SECONDS) -> Synced:
+    """Bring the index up to date with the folder. Raises SyncRunning, StoreUnavailable.
+
+    A crash leaves every file as it was before or as it is now; the next run does the rest.
+    """
+    until = time.monotonic() + wait_seconds
+    while True:
+        holder = uuid.uuid4().hex
+        while not await store.memory_sync.take(holder):
+            if time.monotonic() > until:
+                raise SyncRunning
+            await asyncio.sleep(_PAUSE_SECONDS)
+        done = False
+        try:
+            synced = await _run(store, base, holder)
+            done = True
+            return synced
+        except Displaced:
+            if time.monotonic() > until:
+                raise SyncRunning from None
+        finally:
+            with suppress(StoreUnavailable):  # then the hold runs out
+                await store.memory_sync.release(holder, done=done)
+
+
+async def _run(store: Store, base: Path, holder: str) -> Synced:
+    began = time.monotonic()
+    await store.memory_sync.sweep(holder)
+    found = await asyncio.to_thread(look, base)
+    known = await store.memory_sync.known()
+    synced = Synced(skipped=found.skipped)
+    changed = [path for path, digest in found.hashes.items() if known.get(path) != digest]
+    async for batch in _batches(base, changed):
+        await store.memory_sync.put(holder, batch)
+        synced.updated += sum(file.path in known for file in batch)
+        synced.added += sum(file.path not in known for file in batch)
+    gone = _gone(found, known)
+    await store.memory_sync.remove(holder, gone)
+    await store.memory_sync.sweep(holder)
+    synced.removed = len(gone)
+    synced.unchanged = len(found.hashes) - len(changed)
+    synced.duration_ms = round((time.monotonic() - began) * 1000)
+    return synced
+
+
+def _gone(found: Contents, known: Iterable[str]) -> list[str]:
+    """What was indexed and is there no more. A file that may not be indexed any more (it has grown too large) is gone
+    too; where the folder could not be read whole, only those are."""
+    refused = {one.path for one in found.skipped if one.reason != "unreadable"}
+    return sorted(path for path in known if path in refused or (found.whole and path not in found.hashes))
+
+
+async def _batches(base: Path, paths: Iterable[str]) -> AsyncIterator[list[NewFile]]:
+    """The files to write, so many at a time as go into one transaction."""
+    batch: list[NewFile] = []
+    held = 0
+    for path in paths:
+        file = await asyncio.to_thread(_new_file, base, path)
+        if file is None:  # it has gone since it was looked at; the next run sees what became of it
+            continue
+        if batch and (held + len(file.pieces) > BATCH or len(batch) >= BATCH):
+            yield batch
+            batch, held = [], 0
+        batch.append(file)
+        held += len(file.pieces)
+    if batch:
+        yield batch
+
+
+def _new_file(base: Path, path: str) -> NewFile | None:
+    content = read(base, path)
+    return None if content is None else _cut(content)
+
+
+def _cut(content: Text) -> NewFile:
+    return NewFile(
+        path=content.path,
+        source="file",
+        hash=content.hash,
+        size=content.size,
+        lines=len(lines_of(content.text)),
+        pieces=pieces_of(content.text),
+    )

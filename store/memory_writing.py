@@ -1,0 +1,107 @@
+"""Writing files of memory inside a caller's transaction: the file's row, its pieces and their words.
+
+The search index follows by triggers, so what is written is found as soon as it is committed, and never before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import insert
+
+from session.ids import RANDOM_BYTES, make_id
+from session.passages import Piece, pieces_of
+from session.vocabulary import MemorySource
+from session.words import words_of
+from store.database import StoreConnection
+from store.ledger import Ledger
+from store.memory_schema import memory_chunks, memory_files
+
+SUMMARIES: Final = "@sessions"
+NOTES: Final = "@conversations"
+"""Folders of what is in the store alone; no file of the memory folder can have such a path."""
+MOST_SUMMARY_CHARS: Final = 8_000
+MOST_HEADING_CHARS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A text to be indexed. `size` is in bytes; `heading` stands above all of it."""
+
+    path: str
+    source: MemorySource
+    hash: str
+    size: int
+    lines: int
+    pieces: Sequence[Piece]
+    conversation_id: str | None = None
+    session_id: str | None = None
+
+
+async def write_file(connection: StoreConnection, file: NewFile, now_ms: int, *, live: bool = True) -> str:
+    """Write the file's row alone, and return its id."""
+    file_id = make_id("memf", now_ms, os.urandom(RANDOM_BYTES))
+    row = {
+        "id": file_id,
+        "path": file.path,
+        "source": file.source,
+        "live": live,
+        "conversation_id": file.conversation_id,
+        "session_id": file.session_id,
+        "hash": file.hash,
+        "size": file.size,
+        "lines": file.lines,
+        "chunks": len(file.pieces),
+        "created_ms": now_ms,
+    }
+    await connection.execute(insert(memory_files), row)
+    return file_id
+
+
+async def write_pieces(
+    connection: StoreConnection, file_id: str, path: str, pieces: Sequence[Piece], now_ms: int
+) -> None:
+    """Write some pieces of a file whose row is there."""
+    if pieces:
+        place = words_of(path)
+        await connection.execute(insert(memory_chunks), [_row(file_id, place, piece, now_ms) for piece in pieces])
+
+
+def _row(file_id: str, place: str, piece: Piece, now_ms: int) -> Mapping[str, Any]:
+    heading, text = words_of(piece.heading), words_of(piece.text)
+    return {
+        "id": make_id("memc", now_ms, os.urandom(RANDOM_BYTES)),
+        "file_id": file_id,
+        "start_line": piece.start_line,
+        "end_line": piece.end_line,
+        "heading": piece.heading,
+        "text": piece.text,
+        "place_words": place,
+        "heading_words": heading,
+        "text_words": text,
+        "length": sum(words.count(" ") + 1 for words in (place, heading, text) if words),
+    }
+
+
+async def keep_summary(ledger: Ledger, summary: str) -> None:
+    """Index the summary of a session that completes, under its goal, in the transaction that ends it."""
+    text = summary[:MOST_SUMMARY_CHARS]
+    heading = str(ledger.row["goal"])[:MOST_HEADING_CHARS].replace("\n", " ")
+    pieces = pieces_of(text, above=heading)
+    if not pieces:
+        return
+    file = NewFile(
+        path=f"{SUMMARIES}/{ledger.id}.md",
+        source="summary",
+        hash="",
+        size=len(text.encode()),
+        lines=pieces[-1].end_line,
+        pieces=pieces,
+        conversation_id=ledger.row["conversation_id"],
+        session_id=ledger.id,
+    )
+    file_id = await write_file(ledger.connection, file, ledger.now_ms)
+    await write_pieces(ledger.connection, file_id, file.path, pieces, ledger.now_ms)
