@@ -9,40 +9,10 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from fake_model.serve import Running
+from tests.fake_model.good import MARK, Request, good, result, send, text, use
 
-Request = dict[str, Any]
 Change = Callable[[Request], object]
 OLD_VERSION = {"anthropic-version": "2023-06-01"}
-MARK = {"type": "ephemeral"}
-
-
-def use(call: str = "toolu_1", **more: Any) -> dict[str, Any]:
-    return {"type": "tool_use", "id": call, "name": "grep", "input": {"pattern": "x"}, **more}
-
-
-def result(call: str = "toolu_1", **more: Any) -> dict[str, Any]:
-    return {"type": "tool_result", "tool_use_id": call, "content": "found", **more}
-
-
-def text(said: str = "hello", **more: Any) -> dict[str, Any]:
-    return {"type": "text", "text": said, **more}
-
-
-def good(model: str = "claude-sonnet-4-6") -> Request:
-    return {
-        "model": model,
-        "max_tokens": 2000,
-        "system": [text("You are good.", cache_control=MARK)],
-        "messages": [
-            {"role": "user", "content": [text("Look.")]},
-            {"role": "assistant", "content": [text("I look.", citations=None), use(), use("toolu_2")]},
-            {"role": "user", "content": [result(), result("toolu_2"), text('```script\n{"then_text": "fine"}\n```')]},
-        ],
-        "tools": [
-            {"name": "grep", "description": "finds", "input_schema": {"type": "object", "properties": {}}},
-            {"name": "read_file", "input_schema": {"type": "object"}, "cache_control": MARK},
-        ],
-    }
 
 
 def put(path: str, value: Any) -> Change:
@@ -164,11 +134,6 @@ SAMPLING: list[tuple[Change, str]] = [
 ]
 
 
-async def send(client: AsyncAnthropic, request: Request, headers: dict[str, str] | None = None) -> Any:
-    options: Any = {"headers": headers} if headers else {}
-    return await client.post("/v1/messages", body=request, cast_to=object, options=options)
-
-
 @pytest.mark.parametrize(("change", "said"), REFUSALS, ids=[said for _, said in REFUSALS])
 async def test_a_bad_request_is_refused_with_the_place(
     fake: Running, client: AsyncAnthropic, change: Change, said: str
@@ -265,56 +230,3 @@ async def test_a_script_that_cannot_be_played_is_refused(client: AsyncAnthropic,
     with pytest.raises(anthropic.BadRequestError) as caught:
         await send(client, request)
     assert said in (caught.value.api_message or "")
-
-
-async def thought(client: AsyncAnthropic, name: str) -> tuple[Request, list[Any]]:
-    """A request with the transcript of one thinking tool turn that was really issued, and its blocks."""
-    request = good(name)
-    script = '```script\n{"turns": [{"thinking": "I think", "tools": [{"name": "grep"}]}], "then_text": "fine"}\n```'
-    request["messages"] = [{"role": "user", "content": [text(script)]}]
-    request["thinking"] = {"type": "adaptive", "display": "summarized"}
-    blocks = (await send(client, request))["content"]
-    request["messages"] += [{"role": "assistant", "content": blocks}]
-    request["messages"] += [{"role": "user", "content": [result(blocks[1]["id"])]}]
-    return request, blocks
-
-
-async def test_thinking_must_come_back_as_it_was_issued(client: AsyncAnthropic) -> None:
-    request, blocks = await thought(client, "claude-sonnet-4-6")
-    assert (await send(client, request))["content"][0]["text"] == "fine"
-
-    request["messages"][1]["content"] = [{**blocks[0], "thinking": "I thought"}, blocks[1]]
-    with pytest.raises(anthropic.BadRequestError, match=r"messages\.1\.content\.0: Invalid `signature`"):
-        await send(client, request)
-
-    request["messages"][1]["content"] = blocks[1:]
-    with pytest.raises(
-        anthropic.BadRequestError, match="Expected `thinking` or `redacted_thinking`, but found `tool_use`"
-    ):
-        await send(client, request)
-    request["thinking"] = {"type": "disabled"}
-    assert (await send(client, request))["content"][0]["text"] == "fine"
-
-
-async def test_thinking_must_stand_before_its_tool_calls(client: AsyncAnthropic) -> None:
-    request, blocks = await thought(client, "claude-sonnet-4-6")
-    request["messages"][1]["content"] = [blocks[1], blocks[0], text("then")]
-    with pytest.raises(anthropic.BadRequestError, match="must come before the `tool_use` blocks"):
-        await send(client, request)
-
-
-@pytest.mark.parametrize(("name", "bound"), [("claude-opus-5-5", True), ("claude-opus-4-8", False)])
-async def test_newest_models_bind_thinking_to_the_prompt_before_it(
-    client: AsyncAnthropic, name: str, bound: bool
-) -> None:
-    request, _ = await thought(client, name)
-    moved = deepcopy(request)
-    moved["system"][0].pop("cache_control")
-    assert (await send(client, moved))["content"][-1]["text"] == "fine"
-
-    request["system"][0]["text"] = "You are better."
-    if not bound:
-        assert (await send(client, request))["content"][-1]["text"] == "fine"
-        return
-    with pytest.raises(anthropic.BadRequestError, match="The block is bound to a different conversation"):
-        await send(client, request)
