@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from session.models import ModelCard, card
+from session.passages import Passage
 from session.prompt import system_prompt
 from session.tooling import Tool
 from session.vocabulary import Effort
@@ -38,6 +39,7 @@ class Transcript:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._kept: OrderedDict[str, list[list[dict[str, Any]]]] = OrderedDict()
+        self._passages: OrderedDict[str, list[Passage]] = OrderedDict()
 
     async def messages(self, session_id: str, steps: int) -> list[dict[str, Any]]:
         """The messages before step `steps + 1`: what was said before the session, then its turns."""
@@ -52,8 +54,17 @@ class Transcript:
             self._kept.popitem(last=False)
         return [message for part in kept[: steps + 1] for message in part]
 
+    async def passages(self, session_id: str) -> list[Passage]:
+        """What the session began with. Raises StoreUnavailable."""
+        if session_id not in self._passages:
+            self._passages[session_id] = await self._store.passages.of(session_id)
+            while len(self._passages) > KEPT_TRANSCRIPTS:
+                self._passages.popitem(last=False)
+        return self._passages[session_id]
+
     def forget(self, session_id: str) -> None:
         self._kept.pop(session_id, None)
+        self._passages.pop(session_id, None)
 
 
 def opening_messages(said: list[Said]) -> list[dict[str, Any]]:
@@ -100,11 +111,17 @@ def _result_block(call: CallResult) -> dict[str, Any]:
     return block
 
 
-def model_request(row: Mapping[str, Any], tools: Collection[Tool], messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """Arguments of `client.messages.create` for a session's row, the tools it was offered, and its messages."""
+def model_request(
+    row: Mapping[str, Any],
+    tools: Collection[Tool],
+    messages: list[dict[str, Any]],
+    passages: Sequence[Passage] = (),
+) -> dict[str, Any]:
+    """Arguments of `client.messages.create` for a session's row, the tools it was offered, its messages, and the
+    passages of memory that it began with."""
     settings = json.loads(row["settings"])
     today = datetime.fromtimestamp(row["created_ms"] / 1000, UTC).date().isoformat()
-    system = system_prompt(agent=bool(tools), custom=settings["systemPrompt"], today=today)
+    system = system_prompt(agent=bool(tools), custom=settings["systemPrompt"], today=today, passages=passages)
     known = card(row["model"])
     request: dict[str, Any] = {
         "model": row["model"],

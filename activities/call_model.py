@@ -89,7 +89,8 @@ class ModelCalls:
         if not self._client.api_key:
             raise NoKey
         messages = await self._transcript.messages(at.session_id, at.step - 1)
-        request = model_request(row, tools.values(), messages)
+        passages = await self._transcript.passages(at.session_id)
+        request = model_request(row, tools.values(), messages, passages)
         try:
             async with self._client.messages.with_streaming_response.create(**request, stream=True) as answer:
                 builder.request_id = answer.headers.get("request-id")

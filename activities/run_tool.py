@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.failures import alive
 from activities.stopping import Stopped, until_stopped
-from activities.surroundings import SessionShelf, Surroundings
+from activities.surroundings import SessionMemory, SessionShelf, Surroundings
 from activities.tools.spec import ToolContext, ToolError, ToolOutput, ToolSpec, Whole, call
 from session.events import Result, ResultError, ToolProgress
 from session.live import tool_scope
@@ -112,6 +112,7 @@ class ToolCalls:
             masker=self._around.masker,
             jobs=self._around.jobs,
             shelf=SessionShelf(self._store, session),
+            memory=SessionMemory(self._store, session),
         )
 
 

@@ -7,11 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from activities.catalog import Catalog
+from activities.memory import Recall
 from activities.tools.jobs import Jobs
+from activities.tools.spec import ToolError
 from activities.workspaces import Workspaces
 from session.masking import Masker
+from session.passages import Excerpt
 from session.policy import ToolPolicy
+from session.resources import MemoryChunk
 from store import Store
+from store.ledger import NotFound
+from store.memory import MOST_NOTE_BYTES, NoteFull
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,33 @@ class Surroundings:
     masker: Masker = field(default_factory=Masker)
     jobs: Jobs = field(default_factory=Jobs)
     home: str = ""
+
+
+class SessionMemory:
+    """What one session may remember: all that is indexed, and the note of its own conversation."""
+
+    def __init__(self, store: Store, session: Mapping[str, Any]) -> None:
+        self._store = store
+        self._recall = Recall(store)
+        self._conversation_id: str = session["conversation_id"]
+
+    async def search(self, query: str, limit: int, min_score: float) -> tuple[list[MemoryChunk], int]:
+        found = await self._recall.search(query, limit, min_score)
+        return found.chunks, found.total
+
+    async def excerpt(self, path: str, start_line: int, count: int) -> Excerpt:
+        try:
+            return await self._store.memory.excerpt(path, start_line, count)
+        except NotFound as error:
+            told = "memory_search shows the paths that there are"
+            raise ToolError("NOT_FOUND", f"there is no file `{path[:200]}` in memory; {told}") from error
+
+    async def note(self, content: str) -> Excerpt:
+        try:
+            return await self._store.memory.append_note(self._conversation_id, content)
+        except NoteFull as error:
+            told = f"this conversation's note may have at most {MOST_NOTE_BYTES:,} bytes; nothing was written"
+            raise ToolError("TOO_LARGE", told) from error
 
 
 class SessionShelf:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response, status
 
+from activities.memory import SyncRunning, Wanted
 from activities.memory import sync as bring_up_to_date
 from api.access import Caller
 from api.beginning import IdempotencyKey, starter
@@ -21,6 +22,8 @@ from api.memory_shapes import (
     SkippedFile,
     SyncAnswer,
     SyncBody,
+    WarmAnswer,
+    WarmBody,
 )
 from api.parts import PartsOf
 from session.resources import MemoryStats
@@ -28,6 +31,8 @@ from session.vocabulary import MemoryStatus
 
 router = APIRouter(prefix="/api/memory", tags=["memory"], responses=ERRORS, route_class=StrictRoute)
 SKIPPED_SHOWN = 100
+WARM_WAITS_SECONDS = 5.0
+"""For another sync; passages are picked from what is indexed then."""
 
 
 @router.post("/sessions", status_code=status.HTTP_201_CREATED)
@@ -91,6 +96,26 @@ async def sync(parts: PartsOf, caller: Caller, body: SyncBody | None = None) -> 
         skipped=[SkippedFile(path=one.path, reason=one.reason) for one in synced.skipped[:SKIPPED_SHOWN]],
         skipped_count=len(synced.skipped),
         duration_ms=synced.duration_ms,
+        last_sync_at=await parts.store.memory.last_sync_at(),
+    )
+
+
+@router.post("/warm")
+async def warm(parts: PartsOf, caller: Caller, body: WarmBody | None = None) -> WarmAnswer:
+    """Bring the files up to date, and pick the passages that the next session of the conversation (or of the memory
+    session) starts with, in the place of those picked before. `session:start` says which they were."""
+    asked = body or WarmBody()
+    synced = True
+    try:
+        await bring_up_to_date(parts.store, parts.settings.memory_folder, WARM_WAITS_SECONDS)
+    except SyncRunning:
+        synced = False
+    wanted = Wanted(asked.conversation_id, asked.memory_session_id, asked.query)
+    chunks = await parts.recall.warm(wanted, asked.max_results)
+    return WarmAnswer(
+        warmed=bool(chunks) and (asked.conversation_id is not None or asked.memory_session_id is not None),
+        chunks=chunks,
+        synced=synced,
         last_sync_at=await parts.store.memory.last_sync_at(),
     )
 

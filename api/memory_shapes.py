@@ -73,6 +73,23 @@ class SyncAnswer(Published):
     last_sync_at: str | None
 
 
+class WarmBody(Published):
+    model_config = _AS_PUBLISHED
+    conversation_id: ConversationId | None = None
+    memory_session_id: MemorySessionId | None = None
+    query: Query | None = None
+    max_results: Results = 6
+
+
+class WarmAnswer(Published):
+    """`warmed`: the chunks wait for the next session; `synced`: the files were brought up to date for this."""
+
+    warmed: bool
+    chunks: list[MemoryChunk]
+    synced: bool
+    last_sync_at: str | None
+
+
 class MemoryFileList(Published):
     files: list[MemoryFile]
     next_cursor: str | None

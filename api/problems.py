@@ -27,7 +27,7 @@ from store import StoreUnavailable
 from store.admission import QueueFull
 from store.cursor import BadCursor
 from store.ledger import NotFound, SessionOver
-from store.memory_sessions import Archived
+from store.memory_links import Archived
 from store.starting import Conflict, KeyReused
 
 logger = logging.getLogger("perdure.api")

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter
 from pydantic_core import to_json
 
 from session.model import Published
+from session.passages import Passage
 from session.vocabulary import (
     CancelMode,
     Effort,
@@ -57,7 +58,22 @@ class UserMessage(Event):
     message_count: int
 
 
+class MemoryRef(Published):
+    """Where a passage stands that a session begins with."""
+
+    path: str
+    start_line: int
+    end_line: int
+
+    @classmethod
+    def of(cls, passage: Passage) -> "MemoryRef":
+        return cls(path=passage.path, start_line=passage.start_line, end_line=passage.end_line)
+
+
 class SessionStart(Event):
+    """`memory`: what was warmed for this session; absent when nothing was."""
+
+    optional = frozenset({"memory"})
     type: Literal["session:start"] = "session:start"
     session_id: str
     conversation_id: str
@@ -69,6 +85,7 @@ class SessionStart(Event):
     max_budget: int | None
     security_mode: SecurityMode
     deadline: str
+    memory: list[MemoryRef] | None = None
 
 
 class StepStart(Event):

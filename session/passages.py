@@ -41,6 +41,20 @@ class Passage:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Lines of a file. `total`: how many the file has."""
+
+    path: str
+    start_line: int
+    lines: list[str]
+    total: int
+
+    @property
+    def end_line(self) -> int:
+        return self.start_line + len(self.lines) - 1
+
+
 def lines_of(text: str) -> list[str]:
     """The lines of a text as they are counted; every kind of line end counts."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, delete, func, select, update
 
-from session.passages import Piece, joined, lines_of, pieces_of
+from session.passages import Excerpt, Piece, joined, lines_of, pieces_of
 from session.resources import MemoryChunk, MemoryFile, MemoryStats
 from store.cursor import newest_first, page
 from store.database import Database, Row, StoreConnection, every, first
@@ -36,16 +35,6 @@ _NOTE_OF = "a conversation's note"
 
 class NoteFull(Exception):
     """The conversation's notes are as long as they may get: nothing was written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Excerpt:
-    """Lines of a file. `total`: how many the file has."""
-
-    path: str
-    start_line: int
-    lines: list[str]
-    total: int
 
 
 def _live(*columns: Any) -> Select[Any]:

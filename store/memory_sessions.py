@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from session.resources import MemorySession
@@ -18,23 +17,16 @@ from session.vocabulary import MemoryStatus
 from store.cursor import newest_first, page
 from store.database import Database, Row, StoreConnection, every, first
 from store.ledger import NotFound
+from store.memory_links import link
 from store.memory_schema import memory_links, memory_sessions
 from store.rows import iso
 from store.schema import conversations, sessions
 from store.starting import Caller, KeyReused
 
 Page = list[MemorySession]
-_LINK = {
-    "sqlite": sqlite.insert(memory_links).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(memory_links).on_conflict_do_nothing(),
-}
 _TOKENS = (
     sessions.c.input_tokens + sessions.c.output_tokens + sessions.c.cache_read_tokens + sessions.c.cache_write_tokens
 )
-
-
-class Archived(Exception):
-    """The memory session is archived: nothing new belongs to it."""
 
 
 class MemorySessions:
@@ -69,7 +61,7 @@ class MemorySessions:
                     await _require_conversation(connection, conversation_id)
                     await connection.execute(insert(memory_sessions), values)
                     if conversation_id is not None:
-                        await _link(connection, memory_id, conversation_id)
+                        await link(connection, memory_id, conversation_id)
                 break
             except IntegrityError:  # the same request won at this moment
                 if last_try or caller.key is None:
@@ -114,22 +106,6 @@ class MemorySessions:
         return await self.get(memory_session_id)
 
 
-async def belong(connection: StoreConnection, memory_session_id: str, conversation_id: str) -> None:
-    """Link a conversation inside the caller's transaction. Raises NotFound, Archived."""
-    query = select(memory_sessions.c.status).where(memory_sessions.c.id == memory_session_id).with_for_update()
-    row = await first(connection, query)
-    if row is None:
-        raise NotFound(f"no memory session {memory_session_id}")
-    if row["status"] == "archived":
-        raise Archived(memory_session_id)
-    await _link(connection, memory_session_id, conversation_id)
-
-
-async def _link(connection: StoreConnection, memory_session_id: str, conversation_id: str) -> None:
-    link = {"memory_session_id": memory_session_id, "conversation_id": conversation_id}
-    await connection.execute(_LINK[connection.dialect.name], link)
-
-
 async def _require_conversation(connection: StoreConnection, conversation_id: str | None) -> None:
     if conversation_id is not None:
         query = select(conversations.c.id).where(conversations.c.id == conversation_id).with_for_update()
@@ -148,8 +124,8 @@ async def _counted(connection: StoreConnection, rows: Sequence[Row]) -> Page:
     spent = spent.join(sessions, sessions.c.conversation_id == links.conversation_id)
     spent = spent.where(links.memory_session_id.in_(ids)).group_by(links.memory_session_id)
     linked: dict[str, list[Row]] = {}
-    for link in await every(connection, said):
-        linked.setdefault(link["memory_session_id"], []).append(link)
+    for row in await every(connection, said):
+        linked.setdefault(row["memory_session_id"], []).append(row)
     spendings = {row["memory_session_id"]: row for row in await every(connection, spent)}
     return [_memory_session(row, linked.get(row["id"], []), spendings.get(row["id"])) for row in rows]
 

@@ -10,13 +10,15 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from session.events import SessionStart, UserMessage
+from session.events import MemoryRef, SessionStart, UserMessage
 from session.resources import Session
 from session.start import SETTINGS, StartFields
 from session.vocabulary import TERMINAL
 from store.admission import Admission
 from store.database import StoreConnection
 from store.ledger import Ledgers, NotFound
+from store.memory_links import belong
+from store.memory_passages import begin_with
 from store.rows import iso, session_of
 from store.schema import conversations, idempotency_keys, messages
 from store.sessions import row_of
@@ -84,12 +86,15 @@ class Starting:
     ) -> Started:
         """Store the user message, the session (`created`) and its first two facts; no conversation id makes one.
 
-        Raises NotFound (conversation), Conflict (one active session per conversation), KeyReused, QueueFull.
+        Raises NotFound (conversation, memory session), Archived, Conflict (one active session per conversation),
+        KeyReused, QueueFull.
         """
 
         async def create(connection: StoreConnection) -> str:
             now = self.database.clock()
             conversation = conversation_id or await self._new_conversation(connection, now)
+            if fields.memory_session_id is not None:
+                await belong(connection, fields.memory_session_id, conversation)
             session_id = await self._claim(connection, conversation, now)
             message_id, count = await self._say(connection, conversation, fields.content, session_id, now)
             values = self._row(fields, model, caller, now) | {
@@ -220,6 +225,7 @@ class Starting:
         now = values["created_ms"]
         values["admitted_ms"] = await self.admission.ask(connection, values["id"], values["tenant"], now)
         async with self.ledgers.create(connection, values) as ledger:
+            passages = await begin_with(connection, ledger.row)
             ledger.append(
                 "user_message",
                 UserMessage(id=values["user_message_id"], content=content, message_count=count),
@@ -237,6 +243,7 @@ class Starting:
                     max_budget=values["max_budget"],
                     security_mode=values["security_mode"],
                     deadline=iso(values["deadline_ms"]),
+                    memory=[MemoryRef.of(passage) for passage in passages] or None,
                 ),
             )
 

@@ -19,6 +19,7 @@ from store.endings import Endings
 from store.facts import Facts
 from store.ledger import Ledgers
 from store.memory import Memory
+from store.memory_passages import Passages
 from store.memory_sessions import MemorySessions
 from store.memory_sync import MemorySync
 from store.retention import Retention
@@ -54,6 +55,7 @@ class Store:
     memory: Memory
     memory_sync: MemorySync
     memory_sessions: MemorySessions
+    passages: Passages
 
     @classmethod
     def over(cls, database: Database, bus: Bus, policy: AdmissionPolicy = UNLIMITED) -> Store:
@@ -80,6 +82,7 @@ class Store:
             memory=Memory(database),
             memory_sync=MemorySync(database),
             memory_sessions=MemorySessions(database),
+            passages=Passages(database),
         )
 
     async def ping(self) -> None:

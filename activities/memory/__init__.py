@@ -1,6 +1,6 @@
 """Memory from its users' side: the folder is brought into the store, and what is asked for is found there."""
 
-from activities.memory.recall import Found, Recall
+from activities.memory.recall import Found, Recall, Wanted
 from activities.memory.syncing import Synced, SyncRunning, sync
 
-__all__ = ["Found", "Recall", "SyncRunning", "Synced", "sync"]
+__all__ = ["Found", "Recall", "SyncRunning", "Synced", "Wanted", "sync"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, Literal
 
 from session.resources import MemoryChunk
 from session.words import query_words
 from store import Store
+
+WARM_CHARS: Final = 40_000
+"""What a session begins with at most, in characters: about 10,000 tokens."""
 
 Method = Literal["fullText", "hybrid"]
 CANDIDATES: Final = 100
@@ -24,6 +28,15 @@ class Found:
     chunks: list[MemoryChunk]
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """For which session passages are to be picked, and by which words."""
+
+    conversation_id: str | None = None
+    memory_session_id: str | None = None
+    query: str | None = None
+
+
 class Recall:
     """Searches the memory of a store."""
 
@@ -36,3 +49,27 @@ class Recall:
         scores = {number: score for number, score in ranked.hits if score >= min_score}
         chunks = await self._store.memory.chunks(dict(list(scores.items())[:CANDIDATES]))
         return Found(query, "fullText", ranked.total, chunks[:limit])
+
+    async def warm(self, wanted: Wanted, limit: int) -> list[MemoryChunk]:
+        """Pick passages and let them wait for the next session of the conversation, or of the memory session.
+
+        Without a query, what the conversation is about is looked for; where nothing was said yet, what was written
+        last is taken. Raises NotFound, Archived, StoreUnavailable.
+        """
+        passages = self._store.passages
+        about = await passages.about(wanted.conversation_id, wanted.memory_session_id)
+        query = wanted.query or about
+        if query_words(query):
+            chunks = (await self.search(query, limit)).chunks
+        else:
+            chunks = await self._store.memory.latest(limit)
+        picked = _within(chunks, WARM_CHARS)
+        if wanted.conversation_id is not None or wanted.memory_session_id is not None:
+            await passages.keep(wanted.conversation_id, wanted.memory_session_id, picked)
+        return picked
+
+
+def _within(chunks: list[MemoryChunk], size: int) -> list[MemoryChunk]:
+    """The first of these that are together no longer than that."""
+    sums = accumulate(len(chunk.text) for chunk in chunks)
+    return [chunk for chunk, held in zip(chunks, sums, strict=True) if held <= size]

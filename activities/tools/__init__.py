@@ -30,6 +30,9 @@ _NAMES = (
     "todo_write",
     "todo_read",
     "retrieve_result",
+    "memory_search",
+    "memory_get",
+    "memory_write",
     "complete_task",
 )
 

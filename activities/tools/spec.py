@@ -20,7 +20,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from activities.tools.spool import Kept
 from activities.tools.text import clean, clipped
 from session.masking import Masker
+from session.passages import Excerpt
 from session.policy import ToolPolicy
+from session.resources import MemoryChunk
 from session.tooling import Tool
 from session.vocabulary import Effect, SecurityLevel
 
@@ -84,6 +86,19 @@ class Shelf(Protocol):
         """Replace a note of this conversation."""
 
 
+class Remembering(Protocol):
+    """What is remembered, for tools of a session."""
+
+    async def search(self, query: str, limit: int, min_score: float) -> tuple[list[MemoryChunk], int]:
+        """The best passages, and how many there were in all."""
+
+    async def excerpt(self, path: str, start_line: int, count: int) -> Excerpt:
+        """Lines of a file. Raises ToolError NOT_FOUND."""
+
+    async def note(self, content: str) -> Excerpt:
+        """Add to this conversation's note, and give what was added. Raises ToolError TOO_LARGE."""
+
+
 @dataclass(frozen=True)
 class ToolContext:
     """What a call may touch.
@@ -105,6 +120,7 @@ class ToolContext:
     masker: Masker = field(default_factory=Masker)
     jobs: Jobs | None = None
     shelf: Shelf | None = None
+    memory: Remembering | None = None
 
 
 @dataclass(frozen=True)

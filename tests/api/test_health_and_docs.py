@@ -79,6 +79,7 @@ async def test_the_description_names_every_call_with_its_errors_in_their_real_sh
         "/api/memory/sessions",
         "/api/memory/sessions/{memory_session_id}",
         "/api/memory/sessions/{memory_session_id}/archive",
+        "/api/memory/warm",
         "/api/memory/search",
         "/api/memory/sync",
         "/api/memory/stats",

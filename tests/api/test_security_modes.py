@@ -37,9 +37,12 @@ SAMPLES: Final[dict[str, Json]] = {
     "todo_write": {"todos": [{"content": "look", "status": "pending"}]},
     "todo_read": {},
     "retrieve_result": {"handle": "toolu_none"},
+    "memory_search": {"query": "x"},
+    "memory_get": {"path": "none.md"},
+    "memory_write": {"content": "a fact"},
     "complete_task": {"summary": "Done."},
 }
-WRITES: Final = {"write_file", "edit_file", "patch_apply"}
+WRITES: Final = {"write_file", "edit_file", "patch_apply", "memory_write"}
 COMMANDS: Final = {"git_commit", "git_branch", "test_run", "exec"}
 ALLOWED: Final = ["read_file", "grep", "exec(echo *)", "write_file(src/*)"]
 EXPECTED: Final[dict[SecurityMode, tuple[str, set[str]]]] = {

@@ -10,7 +10,8 @@ from session.events import EVENTS, AnyEvent, Complete, Content, Delta, Event, Re
 
 TABLE: dict[str, str] = {
     "user_message": "id content compactionApplied messageCount",
-    "session:start": "sessionId conversationId goal model provider effort maxSteps maxBudget securityMode deadline",
+    "session:start": "sessionId conversationId goal model provider effort maxSteps maxBudget securityMode deadline"
+    " memory",
     "step:start": "step attempt maxSteps usedBudget maxBudget",
     "thinking:start": "step",
     "thinking:update": "step delta",
@@ -55,6 +56,7 @@ SAMPLE: dict[str, Any] = {
     "artifacts": [{"type": "file", "id": "1"}],
     "nextSteps": ["rest"],
     "toolCalls": [],
+    "memory": [{"path": "a.md", "startLine": 1, "endLine": 2}],
 }
 NUMBERS = {
     "messageCount",
@@ -93,7 +95,7 @@ def test_an_event_has_exactly_the_fields_of_the_contract(kind: str) -> None:
     with pytest.raises(ValidationError):
         EVENTS[kind].model_validate(data | {"extra": 1})
     for name in data:
-        if name != "compactionApplied":
+        if name not in ("compactionApplied", "memory"):
             with pytest.raises(ValidationError):
                 EVENTS[kind].model_validate({other: value for other, value in data.items() if other != name})
 
@@ -120,6 +122,11 @@ def test_an_event_cannot_be_changed(kind: str) -> None:
 def test_content_says_partial_only_when_it_is() -> None:
     assert Content(step=1, text="a").data() == {"step": 1, "text": "a"}
     assert Content(step=1, text="a", partial=True).data() == {"step": 1, "text": "a", "partial": True}
+
+
+def test_a_session_that_begins_with_no_passages_says_nothing_of_memory() -> None:
+    data = {name: value for name, value in sample("session:start").items() if name != "memory"}
+    assert EVENTS["session:start"].model_validate(data).data() == data
 
 
 def test_fields_without_a_value_are_sent_as_null() -> None:

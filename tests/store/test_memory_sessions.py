@@ -7,7 +7,7 @@ import pytest
 from session.wire import Ending
 from store import Store
 from store.ledger import NotFound
-from store.memory_sessions import Archived, belong
+from store.memory_links import Archived, belong
 from store.starting import Caller, KeyReused
 from tests.store.acting import Clock, begin_session, reply, step
 

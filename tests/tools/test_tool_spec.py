@@ -30,6 +30,9 @@ INPUTS = {  # the best-known tools as in CONTRACT §4; those required first
     "todo_write": (["todos"], []),
     "todo_read": ([], []),
     "retrieve_result": (["handle"], ["offset", "length", "pattern"]),
+    "memory_search": (["query"], ["maxResults", "minScore"]),
+    "memory_get": (["path"], ["startLine", "lines"]),
+    "memory_write": (["content"], []),
     "exec": (["command"], ["timeout", "workdir", "background"]),
     "web_fetch": (["url"], ["method", "headers", "body"]),
     "complete_task": (["summary"], ["artifacts", "nextSteps"]),
@@ -75,6 +78,9 @@ def test_levels_and_effects_are_as_the_tools_act() -> None:
         "todo_write": ("safe", "idempotent"),
         "todo_read": ("safe", "readOnly"),
         "retrieve_result": ("safe", "readOnly"),
+        "memory_search": ("safe", "readOnly"),
+        "memory_get": ("safe", "readOnly"),
+        "memory_write": ("moderate", "sideEffect"),
         "complete_task": ("safe", "idempotent"),
     }
 
