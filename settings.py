@@ -22,6 +22,7 @@ from session.mcp import HttpServer, StdioServer, confidential
 from session.policy import (
     AdmissionPolicy,
     CommandPolicy,
+    EmbeddingPolicy,
     Limits,
     SandboxMode,
     SearchPolicy,
@@ -126,6 +127,11 @@ class Settings(BaseSettings):
     search_url: Annotated[str | None, AfterValidator(forms.http_url)] = Field(
         None, validation_alias="PERDURE_SEARCH_URL"
     )
+    embeddings_url: Annotated[str | None, AfterValidator(forms.http_url)] = Field(
+        None, validation_alias="PERDURE_EMBEDDINGS_URL", repr=False
+    )
+    embeddings_model: str | None = Field(None, validation_alias="PERDURE_EMBEDDINGS_MODEL", max_length=200)
+    embeddings_key: SecretStr | None = Field(None, validation_alias="PERDURE_EMBEDDINGS_KEY")
     mcp_servers: Annotated[dict[str, StdioServer | HttpServer], NoDecode, BeforeValidator(_mcp_servers)] = Field(
         default_factory=dict, validation_alias="PERDURE_MCP_SERVERS"
     )
@@ -172,6 +178,18 @@ class Settings(BaseSettings):
             search=search,
         )
 
+    @property
+    def embedding_policy(self) -> EmbeddingPolicy | None:
+        """Who gives vectors of what is remembered, if anybody. Raises SettingsError."""
+        if self.embeddings_url is None:
+            return None
+        if self.embeddings_model is None:
+            raise SettingsError("PERDURE_EMBEDDINGS_URL is set: name the model in PERDURE_EMBEDDINGS_MODEL.")
+        url = self.embeddings_url.rstrip("/")
+        if not urlsplit(url).path.endswith("/embeddings"):
+            url += "/embeddings"
+        return EmbeddingPolicy(url, self.embeddings_model, forms.plain(self.embeddings_key))
+
     def _hidden(self) -> list[str]:
         """What is the worker's own: kept from commands."""
         hidden = [str(self.data_dir), str(self.workspace_root)]
@@ -206,13 +224,14 @@ class Settings(BaseSettings):
         found = [
             forms.plain(self.anthropic_api_key),
             forms.plain(self.search_key),
+            forms.plain(self.embeddings_key),
             *(forms.plain(key.secret) for key in self.api_keys),
         ]
         found.append(str(target.get("api_key") or ""))
         # Short values and paths of what exists are everyday words of results; masking them would spoil these.
         given = confidential(self.mcp_servers)
         found += [value for value in given if len(value) >= MCP_SECRET_LENGTH and not os.path.exists(value)]
-        for url in (self.database_url, self.bus_url):
+        for url in (self.database_url, self.bus_url, self.embeddings_url):
             password = (urlsplit(url).password if url else None) or ""
             found += [password, unquote(password)]
         return tuple(sorted({secret for secret in found if secret}, key=len, reverse=True))

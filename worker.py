@@ -26,6 +26,7 @@ from activities.client import Provider, provider_client
 from activities.close_session import Closings
 from activities.judging import Offers
 from activities.mcp import mcp_tools
+from activities.memory import Embedder
 from activities.record_decision import Decisions
 from activities.run_tool import ToolCalls
 from activities.surroundings import Surroundings
@@ -134,6 +135,7 @@ async def polling(workers: Sequence[Worker]) -> AsyncIterator[None]:
 def surroundings(settings: Settings, sources: Sequence[ToolSource] = ()) -> Surroundings:
     """What the settings lend to tools. `sources`: where further tools come from. Raises SettingsError."""
     policy = settings.tool_policy
+    embedding = settings.embedding_policy
     workspaces = Workspaces(settings.workspace_root)
     try:
         home = workspaces.home()
@@ -149,6 +151,7 @@ def surroundings(settings: Settings, sources: Sequence[ToolSource] = ()) -> Surr
         catalog=Catalog(policy, custom_tools(), sources),
         policy=policy,
         masker=Masker(settings.secret_values()),
+        embedder=Embedder(embedding) if embedding is not None else None,
     )
 
 
@@ -186,4 +189,4 @@ async def running_worker(
             for look in looks:
                 look.cancel()
             await asyncio.wait(looks)
-            await around.jobs.close()
+            await around.close()

@@ -112,7 +112,7 @@ class ToolCalls:
             masker=self._around.masker,
             jobs=self._around.jobs,
             shelf=SessionShelf(self._store, session),
-            memory=SessionMemory(self._store, session),
+            memory=SessionMemory(self._store, session, self._around.embedder),
         )
 
 

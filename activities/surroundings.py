@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from activities.catalog import Catalog
-from activities.memory import Recall
+from activities.memory import Embedder, Recall
 from activities.tools.jobs import Jobs
 from activities.tools.spec import ToolError
 from activities.workspaces import Workspaces
@@ -31,14 +31,21 @@ class Surroundings:
     masker: Masker = field(default_factory=Masker)
     jobs: Jobs = field(default_factory=Jobs)
     home: str = ""
+    embedder: Embedder | None = None
+
+    async def close(self) -> None:
+        """End what lives on between calls."""
+        await self.jobs.close()
+        if self.embedder is not None:
+            await self.embedder.close()
 
 
 class SessionMemory:
     """What one session may remember: all that is indexed, and the note of its own conversation."""
 
-    def __init__(self, store: Store, session: Mapping[str, Any]) -> None:
+    def __init__(self, store: Store, session: Mapping[str, Any], embedder: Embedder | None = None) -> None:
         self._store = store
-        self._recall = Recall(store)
+        self._recall = Recall(store, embedder)
         self._conversation_id: str = session["conversation_id"]
 
     async def search(self, query: str, limit: int, min_score: float) -> tuple[list[MemoryChunk], int]:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse
 from temporalio.client import Client
 
-from activities.memory import Recall
+from activities.memory import Embedder, Recall
 from api import approvals, audit, conversations, description, health, interactive, memory, problems, sessions
 from api.bodies import BodyRules
 from api.feed import Feeds
@@ -31,8 +31,10 @@ def create_app(settings: Settings, store: Store, client: Client, *, task_queue: 
     While it runs, its reconciler and its retention do. At shutdown open streams have been closed by then, so that
     clients reconnect.
     """
+    embedding = settings.embedding_policy
+    embedder = Embedder(embedding) if embedding is not None else None
     temporal = Temporal(client, task_queue, eager=settings.build_id is None)
-    parts = Parts(settings, store, temporal, Feeds(store), Recall(store))
+    parts = Parts(settings, store, temporal, Feeds(store), Recall(store, embedder))
     reconciler = Reconciler(parts)
     parts.feeds.overdue = reconciler.look_at
 
@@ -43,6 +45,8 @@ def create_app(settings: Settings, store: Store, client: Client, *, task_queue: 
         for look in looks:
             look.cancel()
         await asyncio.wait(looks)
+        if embedder is not None:
+            await embedder.close()
 
     app = FastAPI(title="Perdure", version=VERSION, summary="Agent sessions that survive.", lifespan=lifespan)
     app.state.parts = parts

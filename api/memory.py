@@ -87,7 +87,7 @@ async def search(body: SearchBody, parts: PartsOf, caller: Caller) -> SearchAnsw
 @router.post("/sync")
 async def sync(parts: PartsOf, caller: Caller, body: SyncBody | None = None) -> SyncAnswer:
     """Bring the index up to date with the memory folder; only files whose content changed are written."""
-    synced = await bring_up_to_date(parts.store, parts.settings.memory_folder)
+    synced = await bring_up_to_date(parts.store, parts.settings.memory_folder, parts.recall.embedder)
     return SyncAnswer(
         added=synced.added,
         updated=synced.updated,
@@ -95,6 +95,9 @@ async def sync(parts: PartsOf, caller: Caller, body: SyncBody | None = None) -> 
         unchanged=synced.unchanged,
         skipped=[SkippedFile(path=one.path, reason=one.reason) for one in synced.skipped[:SKIPPED_SHOWN]],
         skipped_count=len(synced.skipped),
+        embedded=synced.embedded,
+        unembedded=synced.unembedded,
+        embedding_error=synced.embedding_error,
         duration_ms=synced.duration_ms,
         last_sync_at=await parts.store.memory.last_sync_at(),
     )
@@ -107,7 +110,13 @@ async def warm(parts: PartsOf, caller: Caller, body: WarmBody | None = None) -> 
     asked = body or WarmBody()
     synced = True
     try:
-        await bring_up_to_date(parts.store, parts.settings.memory_folder, WARM_WAITS_SECONDS)
+        await bring_up_to_date(
+            parts.store,
+            parts.settings.memory_folder,
+            parts.recall.embedder,
+            wait_seconds=WARM_WAITS_SECONDS,
+            embed_seconds=WARM_WAITS_SECONDS,
+        )
     except SyncRunning:
         synced = False
     wanted = Wanted(asked.conversation_id, asked.memory_session_id, asked.query)
@@ -123,7 +132,8 @@ async def warm(parts: PartsOf, caller: Caller, body: WarmBody | None = None) -> 
 @router.get("/stats")
 async def stats(parts: PartsOf, caller: Caller) -> MemoryStats:
     """How much there is."""
-    return await parts.store.memory.stats()
+    embedder = parts.recall.embedder
+    return await parts.store.memory.stats(None if embedder is None else embedder.model)
 
 
 @router.get("/files")

@@ -61,7 +61,8 @@ class SkippedFile(Published):
 
 
 class SyncAnswer(Published):
-    """What changed, in files. `skipped`: the first 100 of those that are not indexed, and why."""
+    """What changed, in files. `skipped`: the first 100 of those that are not indexed, and why. `embedded`: chunks that
+    got a vector, `unembedded`: that have none yet, where there is an embedding endpoint."""
 
     added: int
     updated: int
@@ -69,6 +70,9 @@ class SyncAnswer(Published):
     unchanged: int
     skipped: list[SkippedFile]
     skipped_count: int
+    embedded: int
+    unembedded: int
+    embedding_error: str | None
     duration_ms: int
     last_sync_at: str | None
 

@@ -68,6 +68,15 @@ class SearchPolicy:
 
 
 @dataclass(frozen=True)
+class EmbeddingPolicy:
+    """Who gives vectors of texts; `url` is the whole address of the call."""
+
+    url: str
+    model: str
+    key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
 class ToolPolicy:
     """All of it."""
 

@@ -22,6 +22,7 @@ from store.memory import Memory
 from store.memory_passages import Passages
 from store.memory_sessions import MemorySessions
 from store.memory_sync import MemorySync
+from store.memory_vectors import Vectors
 from store.retention import Retention
 from store.sessions import Sessions
 from store.shelves import Shelves
@@ -56,6 +57,7 @@ class Store:
     memory_sync: MemorySync
     memory_sessions: MemorySessions
     passages: Passages
+    vectors: Vectors
 
     @classmethod
     def over(cls, database: Database, bus: Bus, policy: AdmissionPolicy = UNLIMITED) -> Store:
@@ -83,6 +85,7 @@ class Store:
             memory_sync=MemorySync(database),
             memory_sessions=MemorySessions(database),
             passages=Passages(database),
+            vectors=Vectors(database),
         )
 
     async def ping(self) -> None:

@@ -158,6 +158,8 @@ def test_secrets_are_listed_for_masking_and_shown_nowhere(monkeypatch: pytest.Mo
     monkeypatch.setenv("PERDURE_API_KEYS", "alice:sesame-alice,sesame-bare")
     monkeypatch.setenv("PERDURE_DATABASE_URL", "postgresql://u:sesame%2Fdb@db/perdure")
     monkeypatch.setenv("PERDURE_BUS_URL", "redis://:sesame-bus@bus:6379")
+    monkeypatch.setenv("PERDURE_EMBEDDINGS_URL", "https://u:sesame-url@embed.example/v1")
+    monkeypatch.setenv("PERDURE_EMBEDDINGS_KEY", "sesame-embed")
     monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal.example:7233")
     monkeypatch.setenv("TEMPORAL_API_KEY", "sesame-temporal")
     settings = Settings()
@@ -168,11 +170,27 @@ def test_secrets_are_listed_for_masking_and_shown_nowhere(monkeypatch: pytest.Mo
         "sesame%2Fdb",
         "sesame/db",
         "sesame-bus",
+        "sesame-url",
+        "sesame-embed",
         "sesame-temporal",
     }
     lengths = [len(secret) for secret in settings.secret_values()]
     assert lengths == sorted(lengths, reverse=True)
     assert "sesame" not in f"{settings!r} {settings}"
+
+
+def test_an_embedding_endpoint_has_an_address_and_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().embedding_policy is None
+    monkeypatch.setenv("PERDURE_EMBEDDINGS_URL", "https://embed.example/v1/")
+    with pytest.raises(SettingsError, match="PERDURE_EMBEDDINGS_MODEL"):
+        _ = Settings().embedding_policy
+    monkeypatch.setenv("PERDURE_EMBEDDINGS_MODEL", "small")
+    policy = Settings().embedding_policy
+    assert policy is not None
+    assert (policy.url, policy.model, policy.key) == ("https://embed.example/v1/embeddings", "small", "")
+    monkeypatch.setenv("PERDURE_EMBEDDINGS_URL", "https://embed.example/v1/embeddings?version=2")
+    again = Settings().embedding_policy
+    assert again is not None and again.url == "https://embed.example/v1/embeddings?version=2"
 
 
 def test_settings_do_not_change_while_a_process_runs() -> None:

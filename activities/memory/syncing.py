@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from activities.memory.embedding import BATCH as BATCH_OF_VECTORS
+from activities.memory.embedding import Embedder, EmbeddingFailed
 from activities.memory.folder import Contents, Skipped, Text, look, read
 from session.passages import lines_of, pieces_of
 from store import Store, StoreUnavailable
@@ -24,6 +26,7 @@ from store.memory_writing import NewFile
 
 WAIT_SECONDS: Final = 20.0
 """How long a run waits for the one before it."""
+EMBED_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.05
 
 
@@ -40,11 +43,23 @@ class Synced:
     removed: int = 0
     unchanged: int = 0
     skipped: list[Skipped] = field(default_factory=list)
+    embedded: int = 0
+    unembedded: int = 0
+    embedding_error: str | None = None
     duration_ms: int = 0
 
 
-async def sync(store: Store, base: Path, wait_seconds: float = WAIT_SECONDS) -> Synced:
+async def sync(
+    store: Store,
+    base: Path,
+    embedder: Embedder | None = None,
+    *,
+    wait_seconds: float = WAIT_SECONDS,
+    embed_seconds: float = EMBED_SECONDS,
+) -> Synced:
     """Bring the index up to date with the folder. Raises SyncRunning, StoreUnavailable.
+
+    Then passages without a vector get one, for at most `embed_seconds`, summaries and notes too; `unembedded` are left.
 
     A crash leaves every file as it was before or as it is now; the next run does the rest.
     """
@@ -57,8 +72,12 @@ async def sync(store: Store, base: Path, wait_seconds: float = WAIT_SECONDS) -> 
             await asyncio.sleep(_PAUSE_SECONDS)
         done = False
         try:
+            began = time.monotonic()
             synced = await _run(store, base, holder)
             done = True
+            if embedder is not None:
+                await _embed(store, embedder, holder, synced, time.monotonic() + embed_seconds)
+            synced.duration_ms = round((time.monotonic() - began) * 1000)
             return synced
         except Displaced:
             if time.monotonic() > until:
@@ -69,7 +88,6 @@ async def sync(store: Store, base: Path, wait_seconds: float = WAIT_SECONDS) -> 
 
 
 async def _run(store: Store, base: Path, holder: str) -> Synced:
-    began = time.monotonic()
     await store.memory_sync.sweep(holder)
     found = await asyncio.to_thread(look, base)
     known = await store.memory_sync.known()
@@ -84,8 +102,24 @@ async def _run(store: Store, base: Path, holder: str) -> Synced:
     await store.memory_sync.sweep(holder)
     synced.removed = len(gone)
     synced.unchanged = len(found.hashes) - len(changed)
-    synced.duration_ms = round((time.monotonic() - began) * 1000)
     return synced
+
+
+async def _embed(store: Store, embedder: Embedder, holder: str, synced: Synced, until: float) -> None:
+    """Ask for vectors as long as there is time, and the sync is still this run's: else two would pay for the same."""
+    while True:
+        some, synced.unembedded = await store.vectors.missing(embedder.model, BATCH_OF_VECTORS)
+        if not some or time.monotonic() > until or not await store.memory_sync.take(holder):
+            return
+        try:
+            texts = ["\n".join(part for part in (one.path, one.heading, one.text) if part) for one in some]
+            vectors = await embedder.vectors(texts)
+        except EmbeddingFailed as error:
+            synced.embedding_error = str(error)
+            return
+        numbered = [(one.number, vector) for one, vector in zip(some, vectors, strict=True)]
+        await store.vectors.put(embedder.model, numbered)
+        synced.embedded += len(numbered)
 
 
 def _gone(found: Contents, known: Iterable[str]) -> list[str]:

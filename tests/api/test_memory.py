@@ -7,6 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from activities.memory import Embedder
+from fake_model.embeddings import serving
+from settings import Settings
 from tests.support.asking import play
 from tests.support.events import the
 from tests.support.stack import Stack
@@ -76,6 +79,26 @@ async def test_files_are_brought_in_found_and_listed(stack: Stack) -> None:
     files = (await stack.http.get(f"{MEMORY}/files", params={"limit": 100})).json()["files"]
     (file,) = [one for one in files if one["path"] == "ops/turbines.md"]
     assert (file["source"], file["lines"], file["chunks"]) == ("file", 3, 1)
+
+
+async def test_with_an_embedding_endpoint_vectors_take_part(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as server:
+        monkeypatch.setenv("PERDURE_EMBEDDINGS_URL", server.url)
+        monkeypatch.setenv("PERDURE_EMBEDDINGS_MODEL", "hashed")
+        monkeypatch.setenv("PERDURE_EMBEDDINGS_KEY", server.key)
+        policy = Settings(data_dir=stack.settings.data_dir).embedding_policy
+        assert policy is not None
+        embedder = Embedder(policy)
+        monkeypatch.setattr(stack.parts.recall, "embedder", embedder)
+        stack.settings.memory_folder.mkdir(exist_ok=True)
+        (stack.settings.memory_folder / "otter.md").write_text("The otter sleeps by day.")
+        told = (await stack.http.post(f"{MEMORY}/sync")).json()
+        assert told["embedded"] >= 1 and (told["unembedded"], told["embeddingError"]) == (0, None)
+        stats = (await stack.http.get(f"{MEMORY}/stats")).json()
+        assert stats["embeddingModel"] == "hashed" and stats["embeddedChunks"] == stats["chunks"]
+        found = (await stack.http.post(f"{MEMORY}/search", json={"query": "otter"})).json()
+        assert found["method"] == "hybrid" and found["chunks"][0]["path"] == "otter.md"
+        await embedder.close()
 
 
 async def test_what_a_session_came_to_is_remembered(http: httpx.AsyncClient) -> None:

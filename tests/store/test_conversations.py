@@ -11,7 +11,7 @@ from store.approvals import Offer
 from store.conversations import Taken
 from store.cursor import BadCursor, encode
 from store.ledger import NotFound
-from store.memory_schema import memory_chunks, memory_passages, memory_vectors
+from store.memory_schema import memory_chunks, memory_passages
 from store.schema import metadata
 from store.starting import Caller, Conflict
 from tests.store.acting import EXEC, OK, Clock, asking, begin_session, new_call, new_session, reply, step, tool
@@ -189,13 +189,12 @@ async def test_a_delete_and_a_start_at_the_same_moment_leave_one_of_two_worlds(s
 
 
 async def _recalled(store: Store, session_id: str) -> None:
-    """A passage of the session's conversation, and a vector of one."""
+    """A passage that the session began with, and a vector of the newest one."""
     passage = {"session_id": session_id, "path": "a.md", "start_line": 1, "end_line": 1, "text": "a", "score": 1.0}
     async with store.database.write() as connection:
         newest = (await connection.execute(select(func.max(memory_chunks.c.number)))).scalar_one()
-        vector = {"number": newest, "model": "m", "signs": b"s", "vector": b"v"}
-        await connection.execute(insert(memory_vectors), vector)
         await connection.execute(insert(memory_passages), passage)
+    await store.vectors.put("m", [(newest, [1.0])])
 
 
 async def _names(store: Store, table: str, text: str) -> bool:

@@ -94,7 +94,7 @@ async def working(
         workers = make_workers(client, store, provider, around, task_queue=task_queue, grace=GRACE, version=version)
         async with polling(workers):
             yield
-        await around.jobs.close()
+        await around.close()
 
 
 @asynccontextmanager
