@@ -24,10 +24,10 @@ from bench import (
     descriptors,
     first,
     history,
+    idle,
     kill,
     lag,
     load,
-    memory,
     output,
     plot,
     readers,
@@ -52,7 +52,7 @@ ON_THE_EMBEDDED: Final[dict[str, Part]] = {
     "first": first.measure,
     "lag": lag.measure,
     "load": load.measure,
-    "memory": memory.measure,
+    "memory": idle.measure,
     "history": history.measure,
 }
 ALONE: Final = ("kill", "output")
