@@ -20,7 +20,8 @@ from operator import add
 from typing import Any
 
 NUMBERS = 256
-_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"[a-z0-9]{4,}")
+"""Short words are mostly those that say nothing."""
 _ENDING = re.compile(r"(?<=...)(?:ing|ed|es|s)$")
 
 Answer = tuple[int, bytes]

@@ -21,7 +21,7 @@ from store.memory_fts5 import Fts5Index
 from store.memory_index import Ranked, WordIndex
 from store.memory_schema import memory_chunks, memory_files, memory_sessions, memory_syncs, memory_vectors
 from store.memory_tsvector import TsvectorIndex
-from store.memory_writing import NOTES, NewFile, write_file, write_pieces
+from store.memory_writing import NOTES, NewFile, indexed, write_file, write_pieces
 from store.rows import iso
 from store.schema import conversations
 
@@ -117,7 +117,7 @@ class Memory:
         self, connection: StoreConnection, path: str, conversation_id: str, added: Sequence[str]
     ) -> None:
         text = "\n".join(added)
-        size, pieces = len(text.encode()), pieces_of(text)
+        size, pieces = len(text.encode()), indexed(pieces_of(text))
         if size > MOST_NOTE_BYTES:
             raise NoteFull(_NOTE_OF)
         now = self.database.clock()
@@ -135,7 +135,7 @@ class Memory:
         last = await first(connection, query.order_by(columns.start_line.desc(), columns.number.desc()).limit(1))
         assert last is not None
         await connection.execute(delete(memory_chunks).where(columns.number == last["number"]))
-        pieces = pieces_of(last["text"] + text, last["start_line"], last["heading"])
+        pieces = indexed(pieces_of(last["text"] + text, last["start_line"], last["heading"]))
         await write_pieces(connection, note["id"], note["path"], pieces, now)
         changes = {
             "size": size,

@@ -21,7 +21,7 @@ from store.database import Database, StoreConnection
 from store.memory_schema import memory_chunks, memory_files, memory_syncs
 from store.memory_writing import NewFile, write_file, write_pieces
 
-BATCH: Final = 32
+BATCH: Final = 16
 HOLD_MS: Final = 30_000
 _FILES: Final = memory_syncs.c.name == "files"
 

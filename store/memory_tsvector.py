@@ -2,7 +2,7 @@
 
 `ts_rank` does not know how rare a word is, so BM25 is worked out here: from how many passages have a word (the GIN
 index counts them), how often a passage has it, weighted by where it stands, and how long the passage is. Only the
-passages that a quick sum of `ts_rank` puts first are looked at that closely.
+passages that have the most of a query are looked at that closely: reading a tsvector takes longer than finding it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ARRAY, Connection, Float, Text, bindparam, text
+from sqlalchemy import ARRAY, Boolean, Connection, Float, Text, bindparam, text
 
 from store.memory_index import (
     HEADING_WEIGHT,
@@ -25,8 +25,9 @@ from store.memory_index import (
     weight,
 )
 
-CLOSELY: Final = 200
-"""Passages that are ranked by BM25 itself."""
+ROUGHLY: Final = 1_000
+CLOSELY: Final = 300
+"""Passages that are ranked by how much of the query they have, which the index alone tells, and by BM25 itself."""
 
 _PIECES: Final = text("SELECT count(*) AS held, coalesce(avg(length), 1) AS length FROM memory_words")
 _STEMS: Final = text(
@@ -40,39 +41,48 @@ _HELD: Final = text(
 _BEST: Final = text(
     f"""
     WITH terms AS (
-        SELECT CAST(match AS tsquery) AS match, stem, weight
-        FROM unnest(CAST(:matches AS text[]), CAST(:stems AS text[]), CAST(:weights AS float8[]))
-            AS asked(match, stem, weight)
+        SELECT CAST(match AS tsquery) AS match, stem, begins, weight
+        FROM unnest(CAST(:matches AS text[]), CAST(:stems AS text[]), CAST(:begins AS bool[]),
+            CAST(:weights AS float8[])) AS asked(match, stem, begins, weight)
+    ), covered AS (
+        SELECT held.number, sum(weight) AS weight FROM terms JOIN memory_words AS held ON held.words @@ terms.match
+        GROUP BY held.number, held.length ORDER BY sum(weight) DESC, held.length, held.number LIMIT {ROUGHLY}
     ), near AS (
-        SELECT number, length, words FROM memory_words
-        WHERE words @@ CAST(:any AS tsquery)
-        ORDER BY (
-            SELECT sum(weight * ts_rank('{{0.2, 0.2, 0.6, 0.4}}', words, match)) FROM terms
-        ) DESC, number LIMIT :closely
+        SELECT held.number, held.length, held.words FROM covered JOIN memory_words AS held USING (number)
+        ORDER BY covered.weight * (1 + ts_rank('{{1, 1, 1, 0.4}}', held.words, CAST(:any AS tsquery))) DESC, number
+        LIMIT :closely
+    ), words AS (
+        SELECT near.number, near.length, held.lexeme, held.weights AS marks FROM near, unnest(near.words) AS held
     ), found AS (
-        SELECT near.number, near.length, terms.weight, (
-            SELECT sum(CASE mark WHEN 'A' THEN {PLACE_WEIGHT} WHEN 'B' THEN {HEADING_WEIGHT} ELSE 1 END)
-            FROM unnest(near.words) AS held, unnest(held.weights) AS mark
-            WHERE held.lexeme LIKE terms.stem
+        SELECT number, length, stem, weight, marks FROM words JOIN terms ON lexeme = stem AND NOT begins
+        UNION ALL
+        SELECT number, length, stem, weight, marks FROM words JOIN terms ON begins AND starts_with(lexeme, stem)
+    ), counted AS (
+        SELECT number, length, weight, sum(
+            array_length(marks, 1)
+            + {PLACE_WEIGHT - 1} * coalesce(array_length(array_positions(marks, 'A'), 1), 0)
+            + {HEADING_WEIGHT - 1} * coalesce(array_length(array_positions(marks, 'B'), 1), 0)
         ) AS often
-        FROM near JOIN terms ON near.words @@ terms.match
+        FROM found GROUP BY number, length, stem, weight
     )
     SELECT number, sum(weight * often * {K1 + 1} / (often + {K1} * ({1 - B} + {B} * length / :usual))) AS score
-    FROM found GROUP BY number ORDER BY score DESC, number LIMIT :most
+    FROM counted GROUP BY number ORDER BY score DESC, number LIMIT :most
     """  # noqa: S608 - only constants are put in
 ).bindparams(
     bindparam("matches", type_=ARRAY(Text)),
     bindparam("stems", type_=ARRAY(Text)),
+    bindparam("begins", type_=ARRAY(Boolean)),
     bindparam("weights", type_=ARRAY(Float)),
     bindparam("usual", type_=Float),
 )
 
 
 class _Stem(NamedTuple):
-    """A term, and the lexemes that it stands for, as a pattern of LIKE."""
+    """A term, and the lexeme that it stands for, or that begins those which it stands for."""
 
     term: Term
-    lexemes: str
+    lexeme: str
+    begins: bool
 
 
 class TsvectorIndex:
@@ -84,13 +94,14 @@ class TsvectorIndex:
         terms = telling([stem.term for stem in stems], pieces.held)
         if not terms:
             return Ranked([], 0)
-        lexemes = {stem.term: stem.lexemes for stem in stems}
+        chosen = [stem for stem in stems if stem.term in terms]
         anything = " | ".join(term.match for term in terms)
         (total,) = self._held(connection, [anything])
         asked: dict[str, Any] = {
-            "matches": [term.match for term in terms],
-            "stems": [lexemes[term] for term in terms],
-            "weights": [weight(term.held, pieces.held) for term in terms],
+            "matches": [stem.term.match for stem in chosen],
+            "stems": [stem.lexeme for stem in chosen],
+            "begins": [stem.begins for stem in chosen],
+            "weights": [weight(stem.term.held, pieces.held) for stem in chosen],
             "any": anything,
             "usual": float(pieces.length),
             "closely": max(CLOSELY, limit),
@@ -109,9 +120,9 @@ class TsvectorIndex:
         rare = [stem for stem, held in zip(stems, exact, strict=True) if not held and len(stem) >= PREFIX_CHARS]
         begun = dict(zip(rare, self._held(connection, [f"'{stem}':*" for stem in rare]), strict=True))
         return [
-            _Stem(Term(f"'{stem}':*", begun[stem]), f"{stem}%")
+            _Stem(Term(f"'{stem}':*", begun[stem]), stem, begins=True)
             if stem in begun
-            else _Stem(Term(f"'{stem}'", held), stem)
+            else _Stem(Term(f"'{stem}'", held), stem, begins=False)
             for stem, held in zip(stems, exact, strict=True)
         ]
 

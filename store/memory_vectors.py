@@ -2,7 +2,7 @@
 
 Neither database has an index for them that comes with it, so they are looked through: first by their signs alone (a bit
 for each number; how many differ tells the angle well enough to choose `CLOSELY` of them), then those by the numbers
-themselves. That takes about a microsecond for each passage, away from the event loop.
+themselves. That takes some microseconds for each passage, away from the event loop.
 """
 
 from __future__ import annotations

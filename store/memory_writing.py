@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import insert
 
@@ -27,16 +27,29 @@ MOST_SUMMARY_CHARS: Final = 8_000
 MOST_HEADING_CHARS: Final = 200
 
 
+class Indexed(NamedTuple):
+    """A piece with the words that it is found by."""
+
+    piece: Piece
+    heading_words: str
+    text_words: str
+
+
+def indexed(pieces: Sequence[Piece]) -> list[Indexed]:
+    """The pieces with their words: some 100 µs for each, so for many of them in a thread."""
+    return [Indexed(piece, words_of(piece.heading), words_of(piece.text)) for piece in pieces]
+
+
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A text to be indexed. `size` is in bytes; `heading` stands above all of it."""
+    """A text to be indexed. `size` is in bytes."""
 
     path: str
     source: MemorySource
     hash: str
     size: int
     lines: int
-    pieces: Sequence[Piece]
+    pieces: Sequence[Indexed]
     conversation_id: str | None = None
     session_id: str | None = None
 
@@ -62,7 +75,7 @@ async def write_file(connection: StoreConnection, file: NewFile, now_ms: int, *,
 
 
 async def write_pieces(
-    connection: StoreConnection, file_id: str, path: str, pieces: Sequence[Piece], now_ms: int
+    connection: StoreConnection, file_id: str, path: str, pieces: Sequence[Indexed], now_ms: int
 ) -> None:
     """Write some pieces of a file whose row is there."""
     if pieces:
@@ -70,8 +83,8 @@ async def write_pieces(
         await connection.execute(insert(memory_chunks), [_row(file_id, place, piece, now_ms) for piece in pieces])
 
 
-def _row(file_id: str, place: str, piece: Piece, now_ms: int) -> Mapping[str, Any]:
-    heading, text = words_of(piece.heading), words_of(piece.text)
+def _row(file_id: str, place: str, of: Indexed, now_ms: int) -> Mapping[str, Any]:
+    piece, heading, text = of
     return {
         "id": make_id("memc", now_ms, os.urandom(RANDOM_BYTES)),
         "file_id": file_id,
@@ -90,7 +103,7 @@ async def keep_summary(ledger: Ledger, summary: str) -> None:
     """Index the summary of a session that completes, under its goal, in the transaction that ends it."""
     text = summary[:MOST_SUMMARY_CHARS]
     heading = str(ledger.row["goal"])[:MOST_HEADING_CHARS].replace("\n", " ")
-    pieces = pieces_of(text, above=heading)
+    pieces = indexed(pieces_of(text, above=heading))
     if not pieces:
         return
     file = NewFile(
@@ -98,7 +111,7 @@ async def keep_summary(ledger: Ledger, summary: str) -> None:
         source="summary",
         hash="",
         size=len(text.encode()),
-        lines=pieces[-1].end_line,
+        lines=pieces[-1].piece.end_line,
         pieces=pieces,
         conversation_id=ledger.row["conversation_id"],
         session_id=ledger.id,

@@ -22,7 +22,7 @@ from activities.memory.folder import Contents, Skipped, Text, look, read
 from session.passages import lines_of, pieces_of
 from store import Store, StoreUnavailable
 from store.memory_sync import BATCH, Displaced
-from store.memory_writing import NewFile
+from store.memory_writing import NewFile, indexed
 
 WAIT_SECONDS: Final = 20.0
 """How long a run waits for the one before it."""
@@ -158,5 +158,5 @@ def _cut(content: Text) -> NewFile:
         hash=content.hash,
         size=content.size,
         lines=len(lines_of(content.text)),
-        pieces=pieces_of(content.text),
+        pieces=indexed(pieces_of(content.text)),
     )

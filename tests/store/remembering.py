@@ -8,12 +8,12 @@ from session.passages import lines_of, pieces_of
 from session.resources import MemoryChunk
 from session.words import query_words
 from store import Store
-from store.memory_writing import NewFile
+from store.memory_writing import NewFile, indexed
 
 
 def new_file(path: str, text: str) -> NewFile:
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return NewFile(path, "file", digest, len(text.encode()), len(lines_of(text)), pieces_of(text))
+    return NewFile(path, "file", digest, len(text.encode()), len(lines_of(text)), indexed(pieces_of(text)))
 
 
 async def index(store: Store, *files: tuple[str, str]) -> None:
