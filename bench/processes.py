@@ -79,11 +79,15 @@ async def started(
             env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(log.parent), **environment},
             start_new_session=True,
         )
+    rest: asyncio.Task[None] | None = None
     try:
         found = await _said(process, ready, log)
+        rest = asyncio.create_task(_passed_on(process, log))
         yield Running(process, found.decode() if found.startswith(b"http") else "", log)
     finally:
         await _stop(process)
+        if rest is not None:
+            await rest
 
 
 async def _said(process: asyncio.subprocess.Process, ready: re.Pattern[bytes], log: Path) -> bytes:
@@ -96,6 +100,14 @@ async def _said(process: asyncio.subprocess.Process, ready: re.Pattern[bytes], l
     except TimeoutError:
         pass
     raise StartFailed(f"it did not start; {log.name} ends with: {_tail(log)}")
+
+
+async def _passed_on(process: asyncio.subprocess.Process, log: Path) -> None:
+    """What it says later goes to its log: a pipe that nobody reads fills up, and whoever writes to it stands still."""
+    assert process.stdout is not None
+    while line := await process.stdout.readline():
+        with log.open("ab") as said:
+            said.write(line)
 
 
 def _tail(log: Path) -> str:

@@ -22,12 +22,20 @@ import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import uvicorn
 import uvloop
 from temporalio.client import Client
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 from temporalio.service import KeepAliveConfig, RPCError
 
 from cli.embedded import EmbeddedTemporal, find_embedded
@@ -146,20 +154,26 @@ async def connect(
                 f"No Temporal: set TEMPORAL_ADDRESS, or run `perdure serve --data-dir {settings.data_dir}` beside this."
             )
         target = {"target_host": found.address}
-    if measured and settings.temporal_metrics is not None:
-        target["runtime"] = _measuring(settings.temporal_metrics)
+    target["runtime"] = _runtime(settings.temporal_metrics if measured else None)
     try:
         return await Client.connect(**target, lazy=lazy, keep_alive_config=KEEP_ALIVE)
     except (RPCError, RuntimeError) as error:
         raise StartError(f"Temporal at {target.get('target_host')} does not answer: {error}") from error
 
 
-def _measuring(address: str) -> Runtime:
-    """Raises StartError."""
+@cache
+def _runtime(metrics: str | None) -> Runtime:
+    """The SDK's own threads; `metrics` is where they serve their figures. What they say goes where our log lines go:
+    by themselves they write to standard output, without masking. Raises StartError."""
+    said = LoggingConfig(
+        filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
+        forwarding=LogForwardingConfig(logger=logging.getLogger("temporalio")),
+    )
+    served = PrometheusConfig(bind_address=metrics) if metrics is not None else None
     try:
-        return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=address)))
+        return Runtime(telemetry=TelemetryConfig(logging=said, metrics=served))
     except (RuntimeError, ValueError) as error:
-        raise StartError(f"PERDURE_TEMPORAL_METRICS: {address} cannot be used; choose another address.") from error
+        raise StartError(f"PERDURE_TEMPORAL_METRICS: {metrics} cannot be used; choose another address.") from error
 
 
 def check_address(settings: Settings) -> None:
