@@ -12,13 +12,16 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import (
+    FixedSizeSlotSupplier,
     PollerBehaviorSimpleMaximum,
     UnsandboxedWorkflowRunner,
     Worker,
     WorkerDeploymentConfig,
+    WorkerTuner,
 )
 
 from activities.asking import Transcript
+from activities.backpressure import Backpressure
 from activities.call_model import ModelCalls
 from activities.catalog import Catalog, ToolSource, custom_tools
 from activities.clearing import clearing
@@ -96,8 +99,7 @@ def make_workers(
         # workflow test and every recorded history runs inside it; here the same code runs without.
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=1000,
-        max_concurrent_activities=slots.model,
-        max_concurrent_workflow_tasks=100,
+        tuner=tuner(slots.model),
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(4),
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(4),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
@@ -113,11 +115,21 @@ def make_workers(
         client,
         task_queue=tools_queue(task_queue, around.home),
         activities=[run_tool],
-        max_concurrent_activities=slots.tools,
+        tuner=tuner(slots.tools),
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
         **common,
     )
     return sessions, tools
+
+
+def tuner(activities: int) -> WorkerTuner:
+    """So many activities at once, taken as they can be begun; workflow tasks and quick calls take moments each."""
+    return WorkerTuner.create_composite(
+        workflow_supplier=FixedSizeSlotSupplier(100),
+        activity_supplier=Backpressure(activities),
+        local_activity_supplier=FixedSizeSlotSupplier(100),
+        nexus_supplier=FixedSizeSlotSupplier(1),
+    )
 
 
 @asynccontextmanager
