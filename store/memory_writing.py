@@ -27,6 +27,10 @@ MOST_SUMMARY_CHARS: Final = 8_000
 MOST_HEADING_CHARS: Final = 200
 
 
+_FILE: Final = insert(memory_files)
+_CHUNK: Final = insert(memory_chunks)
+
+
 class Indexed(NamedTuple):
     """A piece with the words that it is found by."""
 
@@ -70,7 +74,7 @@ async def write_file(connection: StoreConnection, file: NewFile, now_ms: int, *,
         "chunks": len(file.pieces),
         "created_ms": now_ms,
     }
-    await connection.execute(insert(memory_files), row)
+    await connection.execute(_FILE, row)
     return file_id
 
 
@@ -80,7 +84,7 @@ async def write_pieces(
     """Write some pieces of a file whose row is there."""
     if pieces:
         place = words_of(path)
-        await connection.execute(insert(memory_chunks), [_row(file_id, place, piece, now_ms) for piece in pieces])
+        await connection.execute(_CHUNK, [_row(file_id, place, piece, now_ms) for piece in pieces])
 
 
 def _row(file_id: str, place: str, of: Indexed, now_ms: int) -> Mapping[str, Any]:
@@ -100,12 +104,10 @@ def _row(file_id: str, place: str, of: Indexed, now_ms: int) -> Mapping[str, Any
 
 
 async def keep_summary(ledger: Ledger, summary: str) -> None:
-    """Index the summary of a session that completes, under its goal, in the transaction that ends it."""
-    text = summary[:MOST_SUMMARY_CHARS]
-    heading = str(ledger.row["goal"])[:MOST_HEADING_CHARS].replace("\n", " ")
-    pieces = indexed(pieces_of(text, above=heading))
-    if not pieces:
-        return
+    """Index the summary of a session that completes, with its goal for a heading, in the transaction that ends it."""
+    goal = " ".join(str(ledger.row["goal"]).split())[:MOST_HEADING_CHARS]
+    text = f"# {goal}\n\n{summary[:MOST_SUMMARY_CHARS].strip()}"
+    pieces = indexed(pieces_of(text))
     file = NewFile(
         path=f"{SUMMARIES}/{ledger.id}.md",
         source="summary",

@@ -200,6 +200,8 @@ class Inline:
         try:
             if self._apart is None:
                 self._apart = (await self._opened()).sync_connection
+                wait_ms = round(self._busy_timeout * 1000)
+                _raw(self._apart).execute(f"PRAGMA busy_timeout={wait_ms}")  # a thread may wait inside SQLite
             reading = asyncio.ensure_future(asyncio.to_thread(read, self._apart))
             try:
                 return await asyncio.shield(reading)

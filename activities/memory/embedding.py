@@ -24,7 +24,7 @@ BATCH: Final = 32
 """Texts that are sent at once."""
 MOST_BYTES: Final = 16 << 20
 MOST_NUMBERS: Final = 8_192
-SECONDS: Final = 30.0
+SECONDS: Final = 20.0
 QUERY_SECONDS: Final = 5.0
 """How long a search waits for the vector of its query."""
 PAUSE_SECONDS: Final = 30.0

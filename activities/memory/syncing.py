@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from activities.memory.embedding import BATCH as BATCH_OF_VECTORS
-from activities.memory.embedding import Embedder, EmbeddingFailed
+from activities.memory.embedding import SECONDS, Embedder, EmbeddingFailed
 from activities.memory.folder import Contents, Skipped, Text, look, read
 from session.passages import lines_of, pieces_of
 from store import Store, StoreUnavailable
@@ -113,7 +113,7 @@ async def _embed(store: Store, embedder: Embedder, holder: str, synced: Synced, 
             return
         try:
             texts = ["\n".join(part for part in (one.path, one.heading, one.text) if part) for one in some]
-            vectors = await embedder.vectors(texts)
+            vectors = await embedder.vectors(texts, max(1.0, min(SECONDS, until - time.monotonic())))
         except EmbeddingFailed as error:
             synced.embedding_error = str(error)
             return

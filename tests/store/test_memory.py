@@ -142,7 +142,7 @@ async def test_the_summary_of_a_session_that_completed_is_found_under_its_goal(s
     await store.endings.close(silent.id, Ending("endTurn"))
     for query in ("turbine", "bearing"):
         assert await paths(store, query) == [f"@sessions/{done.id}.md"]
-    assert (await look(store, "bearing"))[0].text == "The bearings were worn out."
+    assert (await look(store, "bearing"))[0].text == "# Mend the turbine\n\nThe bearings were worn out."
 
 
 async def test_what_is_deleted_is_found_no_more(store: Store) -> None:
