@@ -185,10 +185,11 @@ class Settings(BaseSettings):
             return None
         if self.embeddings_model is None:
             raise SettingsError("PERDURE_EMBEDDINGS_URL is set: name the model in PERDURE_EMBEDDINGS_MODEL.")
-        url = self.embeddings_url.rstrip("/")
-        if not urlsplit(url).path.endswith("/embeddings"):
-            url += "/embeddings"
-        return EmbeddingPolicy(url, self.embeddings_model, forms.plain(self.embeddings_key))
+        address = urlsplit(self.embeddings_url)
+        path = address.path.rstrip("/").removesuffix("/embeddings") + "/embeddings"
+        return EmbeddingPolicy(
+            urlunsplit(address._replace(path=path)), self.embeddings_model, forms.plain(self.embeddings_key)
+        )
 
     def _hidden(self) -> list[str]:
         """What is the worker's own: kept from commands."""

@@ -188,9 +188,10 @@ def test_an_embedding_endpoint_has_an_address_and_a_model(monkeypatch: pytest.Mo
     policy = Settings().embedding_policy
     assert policy is not None
     assert (policy.url, policy.model, policy.key) == ("https://embed.example/v1/embeddings", "small", "")
-    monkeypatch.setenv("PERDURE_EMBEDDINGS_URL", "https://embed.example/v1/embeddings?version=2")
-    again = Settings().embedding_policy
-    assert again is not None and again.url == "https://embed.example/v1/embeddings?version=2"
+    for given in ("https://embed.example/v1/embeddings?version=2", "https://embed.example/v1?version=2"):
+        monkeypatch.setenv("PERDURE_EMBEDDINGS_URL", given)
+        again = Settings().embedding_policy
+        assert again is not None and again.url == "https://embed.example/v1/embeddings?version=2"
 
 
 def test_settings_do_not_change_while_a_process_runs() -> None:
