@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx2
-from anthropic import AsyncAnthropic, DefaultAioHttpClient
+from anthropic import AsyncAnthropic
 from pydantic import SecretStr
+
+from activities.transport import WatchedClient
 
 Provider = AsyncAnthropic
 """What a model call talks to; other rooms name it so, since only this one imports the provider's SDK."""
@@ -31,7 +33,7 @@ async def provider_client(
         api_key=api_key.get_secret_value() if api_key else "",
         base_url=base_url,
         max_retries=0,
-        http_client=DefaultAioHttpClient(timeout=timeout, limits=limits),
+        http_client=WatchedClient(silence_seconds, timeout=timeout, limits=limits),
         timeout=timeout,
     )
     try:
