@@ -28,6 +28,9 @@ from store.schema import conversations
 MOST_NOTE_BYTES: Final = 256 << 10
 """A conversation's notes at most: they go with it in one transaction."""
 
+MOST_RANKED: Final = 10_000
+"""Pieces that are looked at to find live ones among them."""
+
 Files = list[MemoryFile]
 _PIECE = (memory_chunks.c.start_line, memory_chunks.c.end_line, memory_chunks.c.heading, memory_chunks.c.text)
 _NOTE_OF = "a conversation's note"
@@ -50,8 +53,24 @@ class Memory:
         self._index: WordIndex = Fts5Index() if database.is_sqlite else TsvectorIndex()
 
     async def ranked(self, words: Sequence[str], limit: int) -> Ranked:
-        """The `limit` best pieces for any of these words (as session.words cuts them)."""
-        return await self.database.apart(lambda connection: self._index.rank(connection, words, limit))
+        """The `limit` best pieces for any of these words (as session.words cuts them).
+
+        The index knows what is being written and what is on its way out as well, perhaps many pieces of it: more are
+        asked for until enough of them are live.
+        """
+
+        def read(connection: Connection) -> Ranked:
+            asked = limit
+            while True:
+                ranked = self._index.rank(connection, words, asked)
+                there = _live(memory_chunks.c.number).where(memory_chunks.c.number.in_([hit[0] for hit in ranked.hits]))
+                live = set(connection.execute(there).scalars())
+                hits = [hit for hit in ranked.hits if hit[0] in live]
+                if len(hits) >= limit or len(ranked.hits) < asked or asked >= MOST_RANKED:
+                    return Ranked(hits[:limit], ranked.total - (len(ranked.hits) - len(hits)))
+                asked = min(MOST_RANKED, asked * 4)
+
+        return await self.database.apart(read)
 
     async def chunks(self, scores: dict[int, float]) -> list[MemoryChunk]:
         """The pieces of these numbers, with these scores, in their order; those that are gone are left out."""

@@ -4,6 +4,7 @@ import pytest
 
 from store import Store
 from store.memory_sync import BATCH, HOLD_MS, Displaced
+from store.memory_writing import write_file, write_pieces
 from tests.store.acting import Clock, new_session
 from tests.store.remembering import index, look, new_file, paths
 
@@ -91,3 +92,15 @@ async def test_only_files_of_the_folder_are_removed(store: Store) -> None:
     await store.memory_sync.remove("run", ["a.md", f"@conversations/{session.conversation_id}.md"])
     assert await paths(store, "gone") == []
     assert len(await paths(store, "kept")) == 1
+
+
+async def test_what_a_crash_left_half_written_hides_nothing_that_fits_less_well(store: Store, clock: Clock) -> None:
+    await index(
+        store, ("whole.md", "Tomatoes are mentioned once here, among many other words that say nothing of them.")
+    )
+    half = new_file("half.md", "\n".join(f"# tomatoes {number}\n\ntomatoes" for number in range(40)))
+    async with store.database.write() as connection:
+        file_id = await write_file(connection, half, clock.now, live=False)
+        await write_pieces(connection, file_id, half.path, half.pieces, clock.now)
+    assert [chunk.path for chunk in await look(store, "tomatoes", 3)] == ["whole.md"]
+    assert (await store.memory.ranked(["tomatoes"], 3)).total == 1
