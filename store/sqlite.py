@@ -207,8 +207,7 @@ class Inline:
                 return await asyncio.shield(reading)
             except asyncio.CancelledError:
                 _raw(self._apart).interrupt()
-                await asyncio.wait({reading})
-                reading.exception()
+                await _over(reading)
                 raise
         finally:
             self._apart_turn.release()
@@ -231,6 +230,15 @@ class Inline:
             if self._apart is not None:
                 await asyncio.to_thread(self._apart.close)
             self._reader = self._writer = self._apart = None
+
+
+async def _over(reading: asyncio.Future[Any]) -> None:
+    """Wait for its end, also when that is cancelled again: until then the connection is the thread's."""
+    while not reading.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({reading})
+    if not reading.cancelled():
+        reading.exception()  # it was looked at
 
 
 def _raw(connection: Connection) -> sqlite3.Connection:
