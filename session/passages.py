@@ -17,7 +17,7 @@ TARGET_CHARS: Final = 1_000
 MOST_CHARS: Final = 2_000
 HEADING_CHARS: Final = 300
 
-_HEADING: Final = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#*)?[ \t]*")
+_HEADING: Final = re.compile(r" {0,3}(#{1,6})(?![^ \t])")
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
 _UNDERLINE: Final = re.compile(r"([=\-~^*])\1{2,}[ \t]*")
 
@@ -92,6 +92,7 @@ class _Cutter:
         self._next = first_line
         self._size = 0
         self._has_text = False
+        self._is_blank = True
         self._fence = ""
         self._trail: list[tuple[int, str]] = [(0, above)] if above else []
         self._heading = above
@@ -110,6 +111,7 @@ class _Cutter:
             if len(line) > MOST_CHARS and self._lines:
                 self.cut(same_line=True)
             self._lines.append(part)
+            self._is_blank = self._is_blank and not part.strip()
             self._size += len(part) + 1
         self._next += 1
         # The line under a heading's title is no text of its own.
@@ -120,14 +122,14 @@ class _Cutter:
     def cut(self, *, same_line: bool = False) -> None:
         """End the piece. `same_line`: the next one goes on in the middle of the line."""
         end = self._next if same_line else self._next - 1
-        if any(line.strip() for line in self._lines):
+        if not self._is_blank:
             self.pieces.append(Piece(self._start, end, self._heading, "\n".join(self._lines)))
         elif self._lines and self.pieces:  # blank lines alone stay with what is above them
             last = self.pieces[-1]
             self.pieces[-1] = last._replace(end_line=end, text="\n".join((last.text, *self._lines)))
         elif self._lines:
             return
-        self._lines, self._size, self._has_text = [], 0, False
+        self._lines, self._size, self._has_text, self._is_blank = [], 0, False, True
         self._start = end if same_line else self._next
 
     def _watch_fence(self, line: str) -> None:
@@ -142,15 +144,22 @@ class _Cutter:
 
 def _heading_of(line: str, following: str) -> tuple[int, str] | None:
     """Level and title of a heading: `# title`, or a title that the next line underlines."""
-    marked = _HEADING.fullmatch(line)
-    if marked is not None:
-        return len(marked[1]), (marked[2] or "").strip()
+    marked = _HEADING.match(line)
     title = line.strip()
+    if marked is not None:
+        return len(marked[1]), _without_mark(line[marked.end() :].strip())
     if not title or len(title) > 120 or title.startswith(("|", ">", "- ", "* ")) or _UNDERLINE.fullmatch(line):
         return None
     if not _UNDERLINE.fullmatch(following) or len(following.strip()) < min(3, len(title)):
         return None
     return 1 if following.startswith("=") else 2, title
+
+
+def _without_mark(title: str) -> str:
+    """Without the signs that may end a heading, which stand apart. No pattern: on a line of a megabyte most take for
+    ever."""
+    bare = title.rstrip("#")
+    return bare.rstrip() if not bare or bare[-1] in " \t" else title
 
 
 def _parts(line: str) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """Passages: texts are cut where they may be cut, and can be read from their pieces again."""
 
+import time
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,3 +84,29 @@ def test_the_pieces_are_the_lines_of_the_text_and_none_is_longer_than_it_may_be(
 def test_every_kind_of_line_end_counts_once() -> None:
     assert lines_of("a\r\nb\rc\n") == ["a", "b", "c"]
     assert lines_of("") == []
+
+
+@pytest.mark.parametrize("text", ["\n" * 8_000 + "end", "# " + " " * 30_000 + "end"], ids=["lines", "heading"])
+def test_a_long_run_of_blanks_is_cut_in_no_time(text: str) -> None:
+    """Each took seconds, and hours in a file as long as may be."""
+    began = time.thread_time()
+    pieces = pieces_of(text)
+    assert time.thread_time() - began < 1
+    assert pieces[0].text.startswith(text[:1]) and pieces[-1].text.endswith("end")
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("# a ##", "a"),
+        ("# a#", "a#"),
+        ("# ##", ""),
+        ("#", ""),
+        ("## \t a  # \t", "a"),
+        ("#a", "none"),
+        ("####### a", "none"),
+    ],
+)
+def test_the_signs_that_end_a_heading_are_no_part_of_it(line: str, title: str) -> None:
+    heading = pieces_of(f"above\n\n{line}\n\nbelow", above="none")[-1].heading
+    assert heading == (title if title == "none" else " > ".join(part for part in ("none", title) if part))
