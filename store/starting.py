@@ -93,9 +93,9 @@ class Starting:
         async def create(connection: StoreConnection) -> str:
             now = self.database.clock()
             conversation = conversation_id or await self._new_conversation(connection, now)
-            if fields.memory_session_id is not None:
-                await belong(connection, fields.memory_session_id, conversation)
             session_id = await self._claim(connection, conversation, now)
+            if fields.memory_session_id is not None:  # locked after the conversation, as everywhere
+                await belong(connection, fields.memory_session_id, conversation)
             message_id, count = await self._say(connection, conversation, fields.content, session_id, now)
             values = self._row(fields, model, caller, now) | {
                 "id": session_id,

@@ -111,3 +111,9 @@ async def test_what_a_conversation_is_about_is_told_by_its_title_and_last_questi
 
 async def _named(store: Store) -> str:
     return (await store.conversations.create("conv_1", None, None, {})).id
+
+
+async def test_a_conversation_that_is_not_there_is_not_found_with_a_memory_session_either(store: Store) -> None:
+    memory = await store.memory_sessions.create(NOBODY, None, None, None)
+    with pytest.raises(NotFound, match="no conversation conv_none"):
+        await begin_session(store, into="conv_none", memorySessionId=memory.id)
