@@ -77,7 +77,7 @@ def make_workers(
     """The workers of one process: one for workflows and model calls, and where the workspace root has a name, one for
     the tool calls that belong to it. They do not poll before they are run. `version`: the build whose sessions stay
     with it."""
-    transcript = Transcript(store)
+    transcript = Transcript(store, around.masker)
     offers = Offers(store, around.catalog)
     run_tool = ToolCalls(store, around).run_tool
     common: dict[str, Any] = {

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from session.masking import Masker
 from session.models import ModelCard, card
 from session.passages import Passage
 from session.prompt import system_prompt
@@ -34,10 +36,11 @@ _UNANSWERED = "This call has no result: the session was interrupted before it ra
 
 
 class Transcript:
-    """The messages of running sessions, kept between the steps of a worker."""
+    """The messages of running sessions, and what these began with, kept between the steps of a worker."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, masker: Masker | None = None) -> None:
         self._store = store
+        self._masker = masker or Masker()
         self._kept: OrderedDict[str, list[list[dict[str, Any]]]] = OrderedDict()
         self._passages: OrderedDict[str, list[Passage]] = OrderedDict()
 
@@ -55,9 +58,10 @@ class Transcript:
         return [message for part in kept[: steps + 1] for message in part]
 
     async def passages(self, session_id: str) -> list[Passage]:
-        """What the session began with. Raises StoreUnavailable."""
+        """What the session began with, masked as the results of tools are. Raises StoreUnavailable."""
         if session_id not in self._passages:
-            self._passages[session_id] = await self._store.passages.of(session_id)
+            found = await self._store.passages.of(session_id)
+            self._passages[session_id] = [replace(one, text=self._masker.mask(one.text)) for one in found]
             while len(self._passages) > KEPT_TRANSCRIPTS:
                 self._passages.popitem(last=False)
         return self._passages[session_id]

@@ -45,6 +45,17 @@ async def test_the_next_session_begins_with_the_passages_and_the_model_sees_them
     assert "memory" not in the(events, "session:start")
 
 
+async def test_secrets_of_a_passage_are_not_sent_to_the_model(stack: Stack, fake: Running) -> None:
+    token = "ghp_" + "a1B2c3D4e5F6" * 3
+    note(stack.settings.memory_folder, "turnstile.md", f"# Turnstile\n\nIt opens with {token}, on weekdays.\n")
+    into = await conversation(stack.http)
+    assert (await stack.http.post(WARM, json={"conversationId": into, "query": "turnstile"})).json()["warmed"]
+    events = await play(stack.http, script(says("Open.")), conversationId=into)
+    session_id = the(events, "session:start")["sessionId"]
+    (asked,) = [json.dumps(record.request["body"]) for record in fake.requests if record.session == session_id]
+    assert "on weekdays" in asked and token not in asked
+
+
 async def test_without_a_query_what_the_conversation_is_about_is_looked_for(stack: Stack) -> None:
     note(stack.settings.memory_folder, "astrolabe.md", "The astrolabe hangs in the north tower.")
     into = await conversation(stack.http, title="Polish the astrolabe")
