@@ -50,14 +50,19 @@ class Vectors:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def missing(self, model: str, limit: int) -> tuple[list[Unembedded], int]:
-        """The first passages without a vector of this model, and how many there are in all."""
+    async def missing(self, model: str, limit: int, after: int = -1) -> tuple[list[Unembedded], int]:
+        """The first passages without a vector of this model, beyond the number `after`, and how many there are in
+        all."""
         chunks, files = memory_chunks.c, memory_files.c
         joint = memory_chunks.join(memory_files, chunks.file_id == files.id)
         mine = and_(_COLUMNS.number == chunks.number, _COLUMNS.model == model)
         joint = joint.outerjoin(memory_vectors, mine)
         bare = (files.live, _COLUMNS.number.is_(None))
-        some = select(chunks.number, files.path, chunks.heading, chunks.text).select_from(joint).where(*bare)
+        some = (
+            select(chunks.number, files.path, chunks.heading, chunks.text)
+            .select_from(joint)
+            .where(*bare, chunks.number > after)
+        )
         count = select(func.count()).select_from(joint).where(*bare)
 
         def read(connection: Connection) -> tuple[list[Unembedded], int]:

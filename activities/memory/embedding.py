@@ -22,6 +22,7 @@ from session.policy import EmbeddingPolicy
 logger = logging.getLogger("perdure.memory")
 BATCH: Final = 32
 """Texts that are sent at once."""
+REFUSED: Final = (400, 413, 422)
 MOST_BYTES: Final = 16 << 20
 MOST_NUMBERS: Final = 8_192
 SECONDS: Final = 20.0
@@ -33,6 +34,10 @@ PAUSE_SECONDS: Final = 30.0
 
 class EmbeddingFailed(Exception):
     """There are no vectors; the message says why, without what the endpoint said."""
+
+
+class EmbeddingRefused(EmbeddingFailed):
+    """One of the texts is not to the endpoint's liking (too long for its model, perhaps); others may well be."""
 
 
 class Embedder:
@@ -54,13 +59,15 @@ class Embedder:
             return None
         try:
             return (await self.vectors([text], QUERY_SECONDS))[0]
+        except EmbeddingRefused:
+            return None
         except EmbeddingFailed as error:
             self._not_before = time.monotonic() + PAUSE_SECONDS
             logger.warning("searching by words alone for %g s: %s", PAUSE_SECONDS, error)
             return None
 
     async def vectors(self, texts: Sequence[str], seconds: float = SECONDS) -> list[list[float]]:
-        """One vector for each text, in their order; at most `BATCH` of them. Raises EmbeddingFailed."""
+        """One vector for each text, in their order; at most `BATCH`. Raises EmbeddingFailed, EmbeddingRefused."""
         try:
             async with asyncio.timeout(seconds):
                 body = await self._ask(texts)
@@ -72,7 +79,8 @@ class Embedder:
         request = {"model": self.model, "input": list(texts)}
         async with self._client.stream("POST", self._url, json=request, timeout=SECONDS) as answer:
             if answer.status_code != 200:
-                raise EmbeddingFailed(f"the embedding endpoint answered {answer.status_code}")
+                failed = EmbeddingRefused if answer.status_code in REFUSED else EmbeddingFailed
+                raise failed(f"the embedding endpoint answered {answer.status_code}")
             body = bytearray()
             async for piece in answer.aiter_bytes():
                 body += piece

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from activities.memory.embedding import BATCH as BATCH_OF_VECTORS
-from activities.memory.embedding import SECONDS, Embedder, EmbeddingFailed
+from activities.memory.embedding import SECONDS, Embedder, EmbeddingFailed, EmbeddingRefused
 from activities.memory.folder import Contents, Skipped, Text, look, read
 from session.passages import lines_of, pieces_of
 from store import Store, StoreUnavailable
@@ -27,6 +27,8 @@ from store.memory_writing import NewFile, indexed
 WAIT_SECONDS: Final = 20.0
 """How long a run waits for the one before it."""
 EMBED_SECONDS: Final = 60.0
+MOST_REFUSED: Final = 8
+"""Passages that an endpoint may refuse in a row."""
 _PAUSE_SECONDS: Final = 0.05
 
 
@@ -106,9 +108,12 @@ async def _run(store: Store, base: Path, holder: str) -> Synced:
 
 
 async def _embed(store: Store, embedder: Embedder, holder: str, synced: Synced, until: float) -> None:
-    """Ask for vectors as long as there is time, and the sync is still this run's: else two would pay for the same."""
+    """Ask for vectors as long as there is time, and the sync is still this run's: else two would pay for the same. A
+    passage that the endpoint refuses keeps no other waiting: it is found by halving, and passed over until the next
+    run."""
+    after, size, refused = -1, BATCH_OF_VECTORS, 0
     while True:
-        some, synced.unembedded = await store.vectors.missing(embedder.model, BATCH_OF_VECTORS)
+        some, synced.unembedded = await store.vectors.missing(embedder.model, size, after)
         if not some or time.monotonic() > until or not await store.memory_sync.take(holder):
             return
         try:
@@ -116,10 +121,19 @@ async def _embed(store: Store, embedder: Embedder, holder: str, synced: Synced, 
             vectors = await embedder.vectors(texts, max(1.0, min(SECONDS, until - time.monotonic())))
         except EmbeddingFailed as error:
             synced.embedding_error = str(error)
-            return
+            if not isinstance(error, EmbeddingRefused):
+                return
+            if len(some) > 1:
+                size = len(some) // 2
+                continue
+            after, refused = some[0].number, refused + 1
+            if refused == MOST_REFUSED:  # it is not the passages
+                return
+            continue
         numbered = [(one.number, vector) for one, vector in zip(some, vectors, strict=True)]
         await store.vectors.put(embedder.model, numbered)
         synced.embedded += len(numbered)
+        size, refused = min(BATCH_OF_VECTORS, size * 2), 0
 
 
 def _gone(found: Contents, known: Iterable[str]) -> list[str]:

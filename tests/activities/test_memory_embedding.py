@@ -161,3 +161,29 @@ async def test_a_search_whose_endpoint_fails_goes_by_words_and_asks_it_no_more_f
             found = await Recall(store, embedder).search("pump hertz", 5)
             assert found.method == "fullText" and found.chunks[0].path == "pump.md"
     assert len(server.asked) == 1 and "searching by words alone" in caplog.text and KEY not in caplog.text
+
+
+async def test_a_passage_that_the_endpoint_refuses_keeps_no_other_waiting(
+    store: Store, base: Path, embedder: Embedder, server: Embeddings
+) -> None:
+    def particular(request: dict[str, Any]) -> tuple[int, bytes]:
+        if any("Note 7" in text for text in request["input"]):
+            return 400, b"too long"
+        return 200, json.dumps(
+            {"data": [{"index": at, "embedding": [1]} for at in range(len(request["input"]))]}
+        ).encode()
+
+    server.answer = particular
+    synced = await sync(store, base, embedder)
+    assert (synced.embedded, synced.unembedded) == (40, 1)
+    assert synced.embedding_error == "the embedding endpoint answered 400"
+    assert (await Recall(store, embedder).search("Note 7", 5)).method == "fullText"
+    assert (await Recall(store, embedder).search("pump", 5)).method == "hybrid", "it was the query alone"
+
+
+async def test_an_endpoint_that_refuses_everything_is_soon_left_alone(
+    store: Store, base: Path, embedder: Embedder, server: Embeddings
+) -> None:
+    server.answer = lambda _request: (400, b"no such model")
+    assert (await sync(store, base, embedder)).unembedded == 41
+    assert len(server.asked) < 20
