@@ -30,7 +30,8 @@ BOMBS = {
     ),
     "threads": (
         "python3 -c 'import threading, time\n"
-        "for n in range(2000): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()'; {sleep}",
+        "for n in range(2000): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()\n"
+        "time.sleep(9)'; {sleep}",
         "PROCESS_LIMIT",
         "threads",
     ),

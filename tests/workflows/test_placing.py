@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from temporalio import activity
@@ -14,6 +15,7 @@ from temporalio.worker import Worker
 from session.vocabulary import Effect
 from session.wire import RUN_TOOL, CallRef, ModelReply, ToolFate, ToolRef, tools_queue
 from tests.workflows.played import Played, session
+from workflows import options
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -66,8 +68,9 @@ async def test_a_call_whose_workspace_is_elsewhere_runs_there(client: Client, ca
 
 
 async def test_a_call_that_nobody_takes_who_has_its_workspace_is_answered_and_the_session_goes_on(
-    skipping: WorkflowEnvironment, cache: int
+    skipping: WorkflowEnvironment, cache: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(options, "NOT_TAKEN", timedelta(seconds=2))
     here = At("east")
     now = await skipping.get_current_time()
     replies = told("gone", quick=False)
