@@ -15,7 +15,7 @@ from bench import scripts
 from bench.figures import Figure, figure
 from bench.stand import Stand, WentWrong, session
 from bench.wire import Frame
-from session.wire import CALL_MODEL, CLOSE_SESSION
+from session.wire import CALL_MODEL
 
 STEPS = 200
 AT = (10, 100, 200)
@@ -88,11 +88,11 @@ def _figures(events: list[HistoryEvent], steps: int, seconds: float) -> list[Fig
 
 
 def _per_step(events: list[HistoryEvent]) -> dict[int, int]:
-    """Bytes from a step's scheduled model call to the next one's (or to the closing), workflow tasks included."""
-    begins = [at for at, event in enumerate(events) if _scheduled(event) in {CALL_MODEL, CLOSE_SESSION}]
+    """Bytes from a step's scheduled model call to the next one's (or to the history's end), workflow tasks included."""
+    begins = [at for at, event in enumerate(events) if _scheduled(event) == CALL_MODEL]
     return {
         step: sum(event.ByteSize() for event in events[begin:end])
-        for step, (begin, end) in enumerate(pairwise(begins), start=1)
+        for step, (begin, end) in enumerate(pairwise([*begins, len(events)]), start=1)
     }
 
 

@@ -186,7 +186,7 @@ def _stacks(results: Results) -> list[str]:
             out.append(f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{PARTS[name]}"/>')
             below += seconds
         out.append(_text(x + room * 0.3, top + PANEL_HEIGHT + 16, f"{number}", anchor="middle"))
-        out.append(_text(x + room * 0.3, top + PANEL_HEIGHT + 31, stand, anchor="middle", faint=True, size=9))
+        out.append(_text(x + room * 0.3, top + PANEL_HEIGHT + 31, stand, anchor="middle", faint=True, size=8))
     return [*out, *_key(left, top + PANEL_HEIGHT + 48, {name for *_, cpu in bars for name in cpu})]
 
 

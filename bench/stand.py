@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,10 +16,12 @@ from bench import scripts
 from bench.bare import BareLoop, bare_loop
 from bench.meter import Meter
 from bench.processes import PERDURE, scratch, scripted_model, serving
-from bench.wire import Frame, Stream, ask, sent
+from bench.wire import ANSWER_SECONDS, Frame, Refused, Stream, ask, sent
 from cli.whereabouts import told
 
 EMBEDDED: Final = "embedded"
+REFUSED, TOO_BUSY = 400, 503
+COME_AGAIN_SECONDS: Final = 1.0
 _STAMPS = re.compile(rb'"delta":"((?:\d{19}\|)+)"')
 
 
@@ -124,16 +127,32 @@ async def run_bare(bare: BareLoop, content: str) -> Run:
 @asynccontextmanager
 async def session(url: str, content: str, **fields: Any) -> AsyncIterator[Stream]:
     """Start a session in a conversation of its own, which is made before the clock starts, and hold its stream."""
-    conversation = (await ask(url, "POST", "/api/chat/conversations", {}))["conversation"]["id"]
-    body = {"content": content, "workspace": scripts.FOLDER, "maxSteps": 200, **fields}
-    async with sent(url, "POST", f"/api/chat/conversations/{conversation}/messages/agentic", body) as stream:
+    async with sent(url, "POST", *await _message(url, content, fields)) as stream:
         yield stream
 
 
+async def _message(url: str, content: str, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Path and body of a message to a new conversation."""
+    conversation = (await ask(url, "POST", "/api/chat/conversations", {}))["conversation"]["id"]
+    body = {"content": content, "workspace": scripts.FOLDER, "maxSteps": 200, **fields}
+    return f"/api/chat/conversations/{conversation}/messages/agentic", body
+
+
 async def run_session(url: str, content: str, **fields: Any) -> Run:
-    """Play a message as a session, watched by its client. Raises WentWrong unless it completes."""
-    async with session(url, content, **fields) as stream:
-        await stream.whole()
+    """Play a message as a session, watched by its client. Raises WentWrong unless it completes.
+
+    Where the service is too busy the client does as it is told: it comes again with the same key. The clock runs on."""
+    message, key, begun_ns = await _message(url, content, fields), str(uuid.uuid4()), 0
+    while True:
+        async with sent(url, "POST", *message, key=key) as stream:
+            await stream.over()
+        begun_ns = begun_ns or stream.begun_ns
+        if stream.status != TOO_BUSY or stream.ended_ns - begun_ns > ANSWER_SECONDS * 1e9:
+            break
+        await asyncio.sleep(COME_AGAIN_SECONDS)
+    if stream.status >= REFUSED:
+        raise Refused(f"{stream.status} {stream.body[:500]!r}")
+    stream.begun_ns = begun_ns
     if not any(frame.is_a("complete") for frame in stream.frames[-3:]):
         raise WentWrong(f"a session did not complete: {stream.frames[-1].data[:500]!r}")
     texts = [frame for frame in stream.frames if frame.is_a("content:delta")]

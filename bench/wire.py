@@ -68,10 +68,14 @@ class Stream(asyncio.Protocol):
                 raise Refused(f"the stream ended without {kind}: {self.frames[-1:]} {self.body[:500]!r}")
             await self._wait()
 
-    async def whole(self) -> Stream:
-        """Wait for the end of the answer. Raises Refused for an error status."""
+    async def over(self) -> None:
+        """Wait for the end of the answer, whatever it says."""
         while not self.ended_ns:
             await self._wait()
+
+    async def whole(self) -> Stream:
+        """Wait for the end of the answer. Raises Refused for an error status."""
+        await self.over()
         if self.status >= 400:
             raise Refused(f"{self.status} {self.body[:500]!r}")
         return self
@@ -115,11 +119,13 @@ class Stream(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def sent(url: str, method: str, path: str, body: Any = None) -> AsyncIterator[Stream]:
-    """Send a request on a connection of its own, which is closed at the end of the context."""
+async def sent(url: str, method: str, path: str, body: Any = None, *, key: str = "") -> AsyncIterator[Stream]:
+    """Send a request on a connection of its own, which is closed at the end of the context. `key`: Idempotency-Key."""
     at = urlsplit(url)
     content = b"" if body is None else json.dumps(body).encode()
     head = f"{method} {path} HTTP/1.1\r\nHost: {at.netloc}\r\nConnection: close\r\n"
+    if key:
+        head += f"Idempotency-Key: {key}\r\n"
     if content:
         head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
     loop = asyncio.get_running_loop()

@@ -1,5 +1,5 @@
-"""The simulation keeps its own rules, and misses as yet what was measured; the plan follows from the costs; the page
-says what they say."""
+"""The simulation keeps its own rules and comes to what was measured; the plan follows from the costs, and the page says
+what they say."""
 
 from pathlib import Path
 
@@ -43,10 +43,6 @@ def test_a_part_that_has_time_left_makes_nobody_wait() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="The simulation is too fast for crowds, also for the one that was begun on a quiet machine",
-)
 def test_the_simulation_comes_to_the_rates_and_times_that_were_measured() -> None:
     found = results.read(capacity.RESULTS)
     points = [point for stand in capacity.WAYS for point in capacity.reproduced(found, stand)]
