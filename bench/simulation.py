@@ -21,8 +21,8 @@ from typing import Final
 
 from bench.figures import percentile
 
-HOPS: Final = 2
-"""How often a unit of control visits each part: a task and its answer."""
+HOPS: Final = 4
+"""How often a unit of control visits each part: two tasks (the workflow's and the call's) and their answers."""
 TOGETHER: Final = 0.4
 """What a delta costs that is taken together with one that waited, as a share of one alone."""
 
@@ -177,7 +177,7 @@ class _Session:
         units = costs.script.steps + 1
         self._pieces = [(part, cpu / units / HOPS) for _ in range(HOPS) for part, cpu in costs.control.items() if cpu]
         # The start has one half of a unit, the end the other.
-        self._half = self._pieces[: len(self._pieces) // HOPS]
+        self._half = self._pieces[: len(self._pieces) // 2]
         self._chain(self._half, costs.wait / 2, self._call_model)
 
     def _chain(self, pieces: list[tuple[str, float]], wait: float, then: Then) -> None:
