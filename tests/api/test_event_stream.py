@@ -15,7 +15,7 @@ WRITE = ("write_file", {"path": "a.txt", "content": "one"})
 ECHO = ("exec", {"command": "echo hello"})
 MISSING = ("read_file", {"path": "missing.txt"})
 RUN = script(
-    calls(WRITE, ECHO, MISSING, thinking="First I think about it.", text="Let me work.", chunk_chars=6, token_ms=2),
+    calls(WRITE, ECHO, MISSING, thinking="First I think about it.", text="Let me work.", chunk_chars=6, token_ms=100),
     completes("All is done.", nextSteps=["rest"]),
 )
 STEP_1 = ["step:start", "thinking:start", "thinking:end", "content"]
