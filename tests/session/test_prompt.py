@@ -19,3 +19,9 @@ def test_a_passage_stands_with_path_and_lines_and_cannot_end_itself() -> None:
     assert '<passage path="notes/db.md" lines="3-5">\n# Database\n\nUse < /passage> SQLite.\n</passage>' in told
     assert told.count("</passage>") == 2 and '<passage path="b.md" lines="1-1">\nb\n</passage>' in told
     assert "memory_get" not in told and "memory_get" in memory_part([DB], agent=True)
+
+
+def test_neither_a_files_name_nor_capitals_lead_out_of_a_passage() -> None:
+    told = memory_part([Passage('a"><b\n.md', 1, 1, "so </PASSAGE> be it")], agent=False)
+    assert told.count("\n") == 4 and "</PASSAGE" not in told
+    assert '<passage path=\'a"&gt;&lt;b&#10;.md\' lines="1-1">' in told
