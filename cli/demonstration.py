@@ -7,6 +7,7 @@ from rich.console import Console
 
 from cli import roles
 from cli.client import ask, connected
+from cli.connecting import StartError
 from cli.watch import watch
 from fake_model.serve import running as scripted_model
 from settings import Settings
@@ -23,7 +24,7 @@ async def play(settings: Settings, console: Console, *, once: bool) -> None:
             completed = await _show(console, service.url)
             console.print(f"[dim]The files it wrote are in {canned.workspace_root}[/]")
             if not completed:
-                raise roles.StartError("the demo's session did not complete")
+                raise StartError("the demo's session did not complete")
             if once:
                 return
             _tell(console, service)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from temporalio.service import RPCError
 
-from cli import roles
+from cli.connecting import connect
 from session.wire import TASK_QUEUE
 from settings import Settings
 from workflows.deployment import Deployment, NotPromoted
@@ -36,7 +36,7 @@ def run(settings: Settings, ask: Callable[[Deployment], Awaitable[None]]) -> NoR
     """
 
     async def asked() -> None:
-        await ask(Deployment(await roles.connect(settings, None), settings.deployment, TASK_QUEUE))
+        await ask(Deployment(await connect(settings, None), settings.deployment, TASK_QUEUE))
 
     asyncio.run(asked())
     sys.stdout.flush()

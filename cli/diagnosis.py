@@ -15,6 +15,7 @@ from rich.table import Table
 
 from activities.tools.sandbox import INSTALL, probe
 from cli import roles
+from cli.connecting import StartError, connect
 from cli.embedded import TemporalMissing, find_embedded, temporal_binary
 from settings import Settings
 from store import StoreUnavailable, open_bus
@@ -96,7 +97,7 @@ async def _store(settings: Settings) -> Finding:
     try:
         async with roles.opened_store(settings) as store:
             await store.ping()
-    except (StoreUnavailable, roles.StartError, OSError) as error:
+    except (StoreUnavailable, StartError, OSError) as error:
         return Finding("store", settings.database_address, "broken", str(error))
     return Finding("store", settings.database_address, "ok")
 
@@ -114,8 +115,8 @@ async def _bus(settings: Settings) -> Finding:
 async def _temporal(settings: Settings) -> Finding:
     if settings.temporal is not None:
         try:
-            await roles.connect(settings, None)
-        except roles.StartError as error:
+            await connect(settings, None)
+        except StartError as error:
             return Finding("temporal", settings.temporal.address, "broken", str(error))
         return Finding("temporal", settings.temporal.address, "ok")
     found = await find_embedded(settings.data_dir)

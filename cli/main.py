@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from cli import client, demonstration, deploys, diagnosis, logs, roles
+from cli.connecting import StartError
 from cli.whereabouts import EmbeddedError
 from settings import Settings, SettingsError
 from store import StoreUnavailable, migrate_database
@@ -162,7 +163,7 @@ def main() -> NoReturn:
     logs.configure()
     try:
         app()
-    except (SettingsError, EmbeddedError, roles.StartError, client.ClientError, deploys.DeployError) as error:
+    except (SettingsError, EmbeddedError, StartError, client.ClientError, deploys.DeployError) as error:
         console.print(logs.masked(f"perdure: {error}"), markup=False)
     except StoreUnavailable as error:
         console.print(logs.masked(f"perdure: the store cannot be opened: {error.__cause__ or error}"), markup=False)

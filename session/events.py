@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 from pydantic_core import to_json
 
 from session.model import Published
-from session.passages import Passage
+from session.resources import MemoryRef
 from session.vocabulary import (
     CancelMode,
     Effort,
@@ -56,18 +56,6 @@ class UserMessage(Event):
     content: str
     compaction_applied: bool = False
     message_count: int
-
-
-class MemoryRef(Published):
-    """Where a passage stands that a session begins with."""
-
-    path: str
-    start_line: int
-    end_line: int
-
-    @classmethod
-    def of(cls, passage: Passage) -> "MemoryRef":
-        return cls(path=passage.path, start_line=passage.start_line, end_line=passage.end_line)
 
 
 class SessionStart(Event):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from session.model import Published
+from session.passages import Passage
 from session.vocabulary import (
     ApprovalDecision,
     ApprovalStatus,
@@ -123,6 +124,18 @@ class MemoryChunk(Published):
     end_line: int
     text: str
     score: float
+
+
+class MemoryRef(Published):
+    """Where a passage stands that a session begins with."""
+
+    path: str
+    start_line: int
+    end_line: int
+
+    @classmethod
+    def of(cls, passage: Passage) -> "MemoryRef":
+        return cls(path=passage.path, start_line=passage.start_line, end_line=passage.end_line)
 
 
 class MemoryFile(Published):

@@ -13,9 +13,9 @@ import math
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from operator import mul
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, Select, and_, bindparam, delete, func, insert, select
 
 from store.database import Database
 from store.memory_schema import memory_chunks, memory_files, memory_vectors
@@ -50,26 +50,21 @@ class Vectors:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def missing(self, model: str, limit: int, after: int = -1) -> tuple[list[Unembedded], int]:
-        """The first passages without a vector of this model, beyond the number `after`, and how many there are in
-        all."""
+    async def missing(self, model: str, limit: int, after: int = -1) -> list[Unembedded]:
+        """The first passages without a vector of this model, beyond the number `after`."""
         chunks, files = memory_chunks.c, memory_files.c
-        joint = memory_chunks.join(memory_files, chunks.file_id == files.id)
-        mine = and_(_COLUMNS.number == chunks.number, _COLUMNS.model == model)
-        joint = joint.outerjoin(memory_vectors, mine)
-        bare = (files.live, _COLUMNS.number.is_(None))
-        some = (
-            select(chunks.number, files.path, chunks.heading, chunks.text)
-            .select_from(joint)
-            .where(*bare, chunks.number > after)
-        )
-        count = select(func.count()).select_from(joint).where(*bare)
+        some = _bare(model, chunks.number, files.path, chunks.heading, chunks.text).where(chunks.number > after)
 
-        def read(connection: Connection) -> tuple[list[Unembedded], int]:
+        def read(connection: Connection) -> list[Unembedded]:
             rows = connection.execute(some.order_by(chunks.number).limit(limit)).all()
-            return [Unembedded(*row) for row in rows], int(connection.execute(count).scalar_one())
+            return [Unembedded(*row) for row in rows]
 
         return await self.database.apart(read)
+
+    async def how_many_missing(self, model: str) -> int:
+        """How many passages have no vector of this model: all are looked at."""
+        count = _bare(model, func.count())
+        return await self.database.apart(lambda connection: int(connection.execute(count).scalar_one()))
 
     async def put(self, model: str, vectors: Sequence[tuple[int, Sequence[float]]]) -> None:
         """Keep vectors of passages, as far as these are still there."""
@@ -96,6 +91,14 @@ class Vectors:
             return heapq.nlargest(limit, _cosines(connection, close, asked), key=lambda each: (each[1], -each[0]))
 
         return await self.database.apart(read)
+
+
+def _bare(model: str, *columns: Any) -> Select[Any]:
+    """Of the passages without a vector of this model."""
+    joint = memory_chunks.join(memory_files, memory_chunks.c.file_id == memory_files.c.id)
+    mine = and_(_COLUMNS.number == memory_chunks.c.number, _COLUMNS.model == model)
+    joint = joint.outerjoin(memory_vectors, mine)
+    return select(*columns).select_from(joint).where(memory_files.c.live, _COLUMNS.number.is_(None))
 
 
 def _by_signs(connection: Connection, model: str, signs: int, limit: int) -> list[int]:

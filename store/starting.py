@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from session.events import MemoryRef, SessionStart, UserMessage
-from session.resources import Session
+from session.events import SessionStart, UserMessage
+from session.resources import MemoryRef, Session
 from session.start import SETTINGS, StartFields
 from session.vocabulary import TERMINAL
 from store.admission import Admission

@@ -79,6 +79,7 @@ async def sync(
             done = True
             if embedder is not None:
                 await _embed(store, embedder, holder, synced, time.monotonic() + embed_seconds)
+                synced.unembedded = await store.vectors.how_many_missing(embedder.model)
             synced.duration_ms = round((time.monotonic() - began) * 1000)
             return synced
         except Displaced:
@@ -113,7 +114,7 @@ async def _embed(store: Store, embedder: Embedder, holder: str, synced: Synced, 
     run."""
     after, size, refused = -1, BATCH_OF_VECTORS, 0
     while True:
-        some, synced.unembedded = await store.vectors.missing(embedder.model, size, after)
+        some = await store.vectors.missing(embedder.model, size, after)
         if not some or time.monotonic() > until or not await store.memory_sync.take(holder):
             return
         try:
@@ -133,6 +134,7 @@ async def _embed(store: Store, embedder: Embedder, holder: str, synced: Synced, 
         numbered = [(one.number, vector) for one, vector in zip(some, vectors, strict=True)]
         await store.vectors.put(embedder.model, numbered)
         synced.embedded += len(numbered)
+        after = some[-1].number  # those before it need not be looked through again
         size, refused = min(BATCH_OF_VECTORS, size * 2), 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli import roles
+from cli.connecting import StartError
 from settings import Settings, SettingsError
 from worker import surroundings
 
@@ -37,7 +38,7 @@ async def test_a_folder_that_cannot_be_made_is_told_with_its_setting(tmp_path: P
     folders = {"data_dir": tmp_path / "data", "workspace_root": tmp_path / "work"}
     settings = Settings(**folders | {setting: tmp_path / "notes.txt" / "within"})
     name = {"data_dir": "PERDURE_DATA_DIR", "workspace_root": "PERDURE_WORKSPACE"}[setting]
-    with pytest.raises(roles.StartError, match=rf"^{name} cannot be used: .*Not a directory"):
+    with pytest.raises(StartError, match=rf"^{name} cannot be used: .*Not a directory"):
         async with roles.opened_store(settings):
             pytest.fail("it was opened")
 

@@ -20,12 +20,12 @@ async def test_the_nearest_are_found_among_many_by_their_signs_first(
     monkeypatch.setattr(vectors_room, "CLOSELY", 40)
     monkeypatch.setattr(vectors_room, "PAGE", 64)
     await index(store, *((f"{number}.md", f"text {number}") for number in range(150)))
-    bare, total = await store.vectors.missing("m", 1_000)
+    bare, total = await store.vectors.missing("m", 1_000), await store.vectors.how_many_missing("m")
     assert total == len(bare) == 150
     chance = random.Random(7)
     held = {one.number: drawn(chance) for one in bare}
     await store.vectors.put("m", [*held.items()])
-    assert (await store.vectors.missing("m", 10))[1] == 0
+    assert await store.vectors.missing("m", 10) == [] and await store.vectors.how_many_missing("m") == 0
     sought = bare[99].number
     near = [value + chance.gauss(0, 0.3) for value in held[sought]]
     found = await store.vectors.nearest("m", near, 5)
@@ -37,10 +37,10 @@ async def test_the_nearest_are_found_among_many_by_their_signs_first(
 
 async def test_a_vector_of_a_passage_that_is_gone_is_not_kept(store: Store) -> None:
     await index(store, ("a.md", "old"), ("b.md", "kept"))
-    bare, _ = await store.vectors.missing("m", 10)
+    bare = await store.vectors.missing("m", 10)
     await index(store, ("a.md", "new"))
     await store.vectors.put("m", [(one.number, [1.0, -1.0]) for one in bare])
-    left, total = await store.vectors.missing("m", 10)
+    left, total = await store.vectors.missing("m", 10), await store.vectors.how_many_missing("m")
     assert total == 1 and left[0].text == "new"
     async with store.database.read() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM memory_vectors"))).scalar_one() == 1
