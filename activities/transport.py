@@ -2,8 +2,9 @@
 
 Three things were seen to go wrong, and each kept a session, or the provider's spending, for longer than it may last:
 
-    a reply that is left in the middle    over TLS, uvloop says goodbye and waits 30 s for an answer; the provider
-                                          writes on meanwhile. Such a connection is aborted: it is of no more use.
+    a call that is left in the middle     over TLS, uvloop says goodbye and waits 30 s for an answer; the provider
+                                          writes on meanwhile. Such a connection is aborted, before the answer's
+                                          head as after it: it is of no more use.
     a stream that is broken               a chunk whose length is no number ends in aiohttp without waking the reader,
                                           and without its own time-out. Silence is watched here as well.
     a request that nobody reads           sending has no time-out. So the answer has to begin within a time.
@@ -16,6 +17,7 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import httpx2
+from aiohttp import ClientSession, TCPConnector
 from anthropic import DefaultAioHttpClient
 
 MORE: float = 1.1
@@ -32,10 +34,33 @@ class WatchedClient(DefaultAioHttpClient):
         super().__init__(**options)
 
     def _init_transport(self, *given: Any, **options: Any) -> httpx2.AsyncBaseTransport:
-        return _Watched(super()._init_transport(*given, **options), self._silence_seconds)
+        return _Watched(_aborting(super()._init_transport(*given, **options)), self._silence_seconds)
 
     def _init_proxy_transport(self, *given: Any, **options: Any) -> httpx2.AsyncBaseTransport:
-        return _Watched(super()._init_proxy_transport(*given, **options), self._silence_seconds)
+        return _Watched(_aborting(super()._init_proxy_transport(*given, **options)), self._silence_seconds)
+
+
+class _Connector(TCPConnector):
+    """Connections that are not to be used again end at once."""
+
+    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
+        if should_close or protocol.should_close:
+            protocol.abort()
+        super()._release(key, protocol, should_close=should_close)
+
+
+def _aborting(transport: Any) -> Any:
+    """The SDK's transport over connections of ours; it makes its session with its first request."""
+    limits = transport.limits
+
+    def session() -> ClientSession:
+        connector = _Connector(
+            limit=limits.max_connections, keepalive_timeout=limits.keepalive_expiry, ssl=transport.ssl_context
+        )
+        return ClientSession(connector=connector)
+
+    transport.client = session
+    return transport
 
 
 class _Watched(httpx2.AsyncBaseTransport):

@@ -30,12 +30,14 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 SILENCE = 0.3
 
 
-async def listen(url: str, heard: Callable[[], None] = lambda: None, content: str = "hello") -> int:
+async def listen(
+    url: str, heard: Callable[[], None] = lambda: None, content: str = "hello", silence: float = SILENCE
+) -> int:
     """Ask for a reply, and count its events."""
     count = 0
     asked: dict[str, Any] = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": content}]}
     async with (
-        provider_client(SecretStr("sk-test"), url, SILENCE) as client,
+        provider_client(SecretStr("sk-test"), url, silence) as client,
         client.messages.with_streaming_response.create(**asked, stream=True) as answer,
     ):
         async for _ in events_of(answer.http_response):
@@ -97,15 +99,21 @@ async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -
     assert asked == [b"POST http://model.test/v1/messages HTTP/1.1"]
 
 
+def _trusted(folder: Path) -> ssl.SSLContext:
+    """A server's side of TLS; who trusts `authority.pem` in the folder trusts it."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "authority.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    return tls
+
+
 class Writing(threading.Thread):
     """A provider over TLS that writes until it cannot, and does not listen."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(folder / "authority.pem")
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost").configure_cert(self._tls)
+        self._tls = _trusted(folder)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"https://localhost:{self._listener.getsockname()[1]}"
         self.may_go_on_until = time.monotonic() + 20
@@ -144,4 +152,53 @@ def test_a_provider_that_writes_over_tls_is_cut_off_when_the_call_is_cancelled(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     provider.start()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the worker has it; asyncio's does not wait
+        assert runner.run(cancelled()) < 2
+
+
+ESTABLISHED = 1
+
+
+class Deaf(threading.Thread):
+    """A provider over TLS that neither reads nor answers, and looks whether the other side is still there."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self._tls = _trusted(folder)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://localhost:{self._listener.getsockname()[1]}"
+        self.connected = threading.Event()
+        self.may_go_on_until = time.monotonic() + 20
+
+    def run(self) -> None:
+        with (
+            self._listener,
+            self._listener.accept()[0] as plain,
+            self._tls.wrap_socket(plain, server_side=True) as peer,
+        ):
+            self.connected.set()
+            while self._is_there(peer) and time.monotonic() < self.may_go_on_until:
+                threading.Event().wait(0.01)
+
+    def _is_there(self, peer: socket.socket) -> bool:
+        return peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == ESTABLISHED
+
+
+def test_a_provider_that_did_not_answer_over_tls_is_cut_off_when_the_call_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancelled() -> float:
+        call = asyncio.create_task(listen(provider.url, silence=30))
+        await asyncio.to_thread(provider.connected.wait)
+        await asyncio.sleep(0.1)  # the request is on its way
+        began = time.monotonic()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await asyncio.to_thread(provider.join)
+        return time.monotonic() - began
+
+    provider = Deaf(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    provider.start()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(cancelled()) < 2
