@@ -20,7 +20,6 @@ from temporalio.worker import (
     WorkerTuner,
 )
 
-from activities.asking import Transcript
 from activities.backpressure import Backpressure
 from activities.call_model import ModelCalls
 from activities.catalog import Catalog, ToolSource, custom_tools
@@ -35,6 +34,7 @@ from activities.run_tool import ToolCalls
 from activities.surroundings import Surroundings
 from activities.sweeping import sweeping
 from activities.tools.environment import conceal
+from activities.transcript import Transcript
 from activities.workspaces import Workspaces
 from session.masking import Masker
 from session.wire import TASK_QUEUE, tools_queue

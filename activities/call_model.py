@@ -17,7 +17,7 @@ from anthropic import AsyncAnthropic
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.asking import Transcript, model_request
+from activities.asking import model_request
 from activities.failures import alive
 from activities.judging import Judging, Offers, rules_of
 from activities.provider_errors import NoKey, is_provider_error, posture
@@ -25,6 +25,7 @@ from activities.reply import Fragment, ReplyBuilder, text_of, thinking_of
 from activities.stopping import Stopped, until_stopped
 from activities.streaming import events_of, read_out
 from activities.surroundings import Surroundings
+from activities.transcript import Transcript
 from session.events import ContentDelta, ThinkingUpdate
 from session.live import model_scope
 from session.models import cost
@@ -88,7 +89,7 @@ class ModelCalls:
     ) -> None:
         if not self._client.api_key:
             raise NoKey
-        messages = await self._transcript.messages(at.session_id, at.step - 1)
+        messages = await self._transcript.messages(row, at.step)
         passages = await self._transcript.passages(at.session_id)
         request = model_request(row, tools.values(), messages, passages)
         try:

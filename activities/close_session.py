@@ -5,9 +5,9 @@ from __future__ import annotations
 from temporalio import activity
 
 from activities.admitting import admit_next
-from activities.asking import Transcript
 from activities.failures import alive
 from activities.tools.jobs import Jobs
+from activities.transcript import Transcript
 from session.vocabulary import StopReason
 from session.wire import CLOSE_SESSION, CloseRequest
 from store import Store

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response, status
 from pydantic import AwareDatetime
 
-from activities.asking import opening_messages, turn_messages
+from activities.transcript import opening_messages, step_messages
 from api.access import Caller
 from api.beginning import IdempotencyKey, begin, launch, starter
 from api.bodies import StrictRoute
@@ -181,6 +181,7 @@ async def transcript(session_id: str, parts: PartsOf, caller: Caller) -> Transcr
     """The exact blocks that the model saw, step by step."""
     opening = await parts.store.transcripts.opening(session_id)
     turns = await parts.store.transcripts.turns(session_id)
+    said = await parts.store.interjections.of(session_id)
     steps = [
         TranscriptStep(
             step=turn.step,
@@ -188,7 +189,7 @@ async def transcript(session_id: str, parts: PartsOf, caller: Caller) -> Transcr
             stop_reason=turn.stop_reason,
             usage=turn.usage,
             partial=turn.partial,
-            messages=turn_messages(turn),
+            messages=step_messages(turn, said),
         )
         for turn in turns
     ]

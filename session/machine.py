@@ -4,7 +4,7 @@ The rules, in the order in which they are asked before every move:
 
 1. Tools that the last reply called run before anything else is decided, so every `tool_use` gets its result (G6).
 2. A successful `complete_task` ends the session as `taskCompleted`.
-3. A reply without tool calls ends it as `endTurn`.
+3. A reply without tool calls ends it as `endTurn`, unless something was said to the session meanwhile.
 4. The same call with the same arguments three times running ends it as `loopDetected`.
 5. The step limit, then the token or money budget, end it before the next model call is paid for.
 6. Otherwise the model is called for the next step.
@@ -100,7 +100,7 @@ def apply_reply(state: State, reply: ModelReply) -> State:
         usage=usage,
         cost=cost,
         pending=tuple(reply.calls),
-        ended_turn=not reply.calls,
+        ended_turn=not reply.calls and not reply.more,
         last_digest=digest,
         repeats=repeats,
     )

@@ -20,6 +20,8 @@ OnConflict = Literal["reject", "enqueue", "interrupt"]
 CancelMode = Literal["graceful", "now"]
 Provider = Literal["anthropic"]
 Role = Literal["user", "assistant"]
+Interjection = Literal["followUp", "repair"]
+"""What is said to a running session between two steps: by a user, or by us about a result that is not as asked for."""
 MemorySource = Literal["file", "summary", "note"]
 """Where a file of memory comes from: the memory folder, a session's summary, a conversation's own notes."""
 MemoryStatus = Literal["active", "archived"]

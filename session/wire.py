@@ -99,7 +99,8 @@ class ModelReply:
     """The small value `call_model` returns. `interrupted`: it was stopped before the reply was whole.
 
     `total` and `total_cost`: what the session has spent with this reply, cut attempts included. `home`: the workspace
-    root that holds the session's workspace.
+    root that holds the session's workspace. `more`: something was said to the session meanwhile, so a reply without
+    calls does not end it.
     """
 
     usage: Usage = field(default_factory=Usage)
@@ -109,6 +110,7 @@ class ModelReply:
     total: Usage | None = None
     total_cost: float | None = None
     home: str = ""
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from session.wire import CallRef, ModelReply, StepRef
 from store.completing import complete_step
 from store.database import Row, first
 from store.homes import settle
+from store.interjections import show_waiting, waits
 from store.ledger import Fenced, Ledger, Ledgers, SessionOver
 from store.replies import NewCall, Reply, reply_facts
 from store.schema import tool_calls, turns
@@ -98,6 +99,7 @@ class Steps:
                     ledger.append(_retry_key(at, attempt), lost, closes=scope, attempt=attempt)
             else:
                 self._start_step(ledger, at, attempt)
+                await show_waiting(ledger, at.step)
         return Begun({**row, "toolset": ledger.value("toolset"), "home": ledger.value("home")})
 
     def _start_step(self, ledger: Ledger, at: StepRef, attempt: int) -> None:
@@ -156,7 +158,7 @@ class Steps:
         async with self.ledgers.open(at.session_id) as ledger:
             known = await _turn(ledger, at.step)
             if known is not None and not known["partial"]:
-                return _reply_of(ledger, known)
+                return await _reply_of(ledger, known)
             fence(ledger, at, attempt)
             reply = replace(reply, calls=[self._gated(ledger, call) for call in reply.calls])
             await _put_turn(ledger, at.step, reply, partial=False, again=known is not None)
@@ -169,7 +171,7 @@ class Steps:
                     await require(ledger, at.step, call)
             if not reply.calls:
                 await complete_step(ledger, at.step, reply.usage, 0)
-            return _told(ledger, reply.usage, reply.cost, [call.ref for call in reply.calls])
+            return await _told(ledger, reply.usage, reply.cost, [call.ref for call in reply.calls])
 
     def _gated(self, ledger: Ledger, call: NewCall) -> NewCall:
         return replace(call, ref=asked(ledger, call, self.database.new_id("appr"))) if call.ref.gate == "ask" else call
@@ -206,17 +208,18 @@ async def _turn(ledger: Ledger, step: int) -> Row | None:
 
 async def _recorded(ledger: Ledger, step: int) -> ModelReply | None:
     turn = await _turn(ledger, step)
-    return None if turn is None or turn["partial"] else _reply_of(ledger, turn)
+    return None if turn is None or turn["partial"] else await _reply_of(ledger, turn)
 
 
-def _reply_of(ledger: Ledger, turn: Row) -> ModelReply:
+async def _reply_of(ledger: Ledger, turn: Row) -> ModelReply:
     calls = [CallRef(**call) for call in json.loads(turn["calls"])]
-    return _told(ledger, Usage(**json.loads(turn["usage"])), turn["cost"], calls)
+    return await _told(ledger, Usage(**json.loads(turn["usage"])), turn["cost"], calls)
 
 
-def _told(ledger: Ledger, usage: Usage, cost: float | None, calls: list[CallRef]) -> ModelReply:
+async def _told(ledger: Ledger, usage: Usage, cost: float | None, calls: list[CallRef]) -> ModelReply:
     home = ledger.value("home") or ""
-    return ModelReply(usage, cost, calls, False, ledger.usage, ledger.value("cost"), home)
+    more = not calls and await waits(ledger)
+    return ModelReply(usage, cost, calls, False, ledger.usage, ledger.value("cost"), home, more)
 
 
 async def _put_turn(ledger: Ledger, step: int, reply: Reply, *, partial: bool, again: bool) -> None:

@@ -17,6 +17,7 @@ from store.conversations import Conversations
 from store.database import Database, open_database
 from store.endings import Endings
 from store.facts import Facts
+from store.interjections import Interjections
 from store.ledger import Ledgers
 from store.memory import Memory
 from store.memory_passages import Passages
@@ -47,6 +48,7 @@ class Store:
     endings: Endings
     facts: Facts
     transcripts: Transcripts
+    interjections: Interjections
     conversations: Conversations
     approvals: Approvals
     shelves: Shelves
@@ -75,6 +77,7 @@ class Store:
             endings=Endings(ledgers),
             facts=Facts(database),
             transcripts=Transcripts(database),
+            interjections=Interjections(database),
             conversations=Conversations(database),
             approvals=Approvals(ledgers),
             shelves=Shelves(database),

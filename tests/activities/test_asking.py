@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from activities.asking import model_request, opening_messages, turn_messages
+from activities.asking import model_request
 from activities.tools import TOOLS
+from activities.transcript import opening_messages, turn_messages, woven
 from session.security import is_offered
+from store.interjections import Interjected
 from store.transcript import CallResult, Said, Turn
 
 
@@ -120,3 +122,15 @@ def test_every_call_of_a_turn_is_answered_in_order_also_without_a_result() -> No
     assert answers[0]["content"] == "(no output)"
     assert answers[1] == {"type": "tool_result", "tool_use_id": "b", "content": "X: no\n\nout", "is_error": True}
     assert answers[2]["is_error"]
+
+
+def test_what_is_said_to_a_session_stands_behind_the_results_of_the_step_before() -> None:
+    call = {"type": "tool_use", "id": "t1", "name": "exec", "input": {}}
+    ran = turn_messages(Turn(1, [call], [CallResult("t1", {"success": True, "content": "ok"})], "m", None, {}, False))
+    said = turn_messages(Turn(2, [{"type": "text", "text": "done"}], [], "m", None, {}, False))
+    spoken = [Interjected(2, "followUp", "also this"), Interjected(3, "followUp", "and this")]
+    messages = woven([USER], [ran, said], spoken)
+    assert [message["role"] for message in messages] == ["user", "assistant", "user", "assistant", "user"]
+    assert [block["type"] for block in messages[2]["content"]] == ["tool_result", "text"]
+    assert messages[2]["content"][1]["text"] == "also this" and messages[4]["content"][0]["text"] == "and this"
+    assert len(ran[1]["content"]) == 1, "the kept turn stays as it was"
