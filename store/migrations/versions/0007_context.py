@@ -1,6 +1,8 @@
 """What a session is told and asked beside its task: system prompts, interjections, compactions; the line of sessions
 in a conversation; fallback models; structured results."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -10,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 TABLES = ("compactions", "interjections", "prompts")
-COLUMNS: dict[str, sa.types.TypeEngine[object]] = {
+COLUMNS: dict[str, sa.types.TypeEngine[Any]] = {
     "on_conflict": sa.String(length=16),
     "waits_since_ms": sa.BigInteger(),
     "opening_seq": sa.Integer(),
