@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, delete, func, select, update
+from sqlalchemy import Connection, Select, and_, delete, func, select, update
 
 from session.passages import Excerpt, Piece, joined, lines_of, pieces_of
 from session.resources import MemoryChunk, MemoryFile, MemoryStats
@@ -96,24 +96,30 @@ class Memory:
         return [_chunk(row, 0.0) for row in await self.database.apart(read)]
 
     async def excerpt(self, path: str, start_line: int, count: int) -> Excerpt:
-        """At most `count` lines of a file from a line on. Raises NotFound."""
+        """At most `count` lines of a file from a line on, and its length: of one version of it. Raises NotFound."""
+        columns = memory_chunks.c
+        asked = and_(
+            columns.file_id == memory_files.c.id,
+            columns.end_line >= start_line,
+            columns.start_line < start_line + count,
+        )
+        query = (
+            select(memory_files.c.lines, *_PIECE)
+            .select_from(memory_files.outerjoin(memory_chunks, asked))
+            .where(memory_files.c.path == path, memory_files.c.live)
+            .order_by(columns.start_line, columns.number)
+        )
         async with self.database.read() as connection:
-            file = await first(connection, _file_at(path))
-            if file is None:
-                raise NotFound(f"no file {path} in memory")
-            columns = memory_chunks.c
-            query = select(*_PIECE).where(
-                columns.file_id == file["id"],
-                columns.end_line >= start_line,
-                columns.start_line < start_line + count,
-            )
-            rows = await every(connection, query.order_by(columns.start_line, columns.number))
-        pieces = [Piece(**row) for row in rows]
-        if not pieces:
-            return Excerpt(path, start_line, [], file["lines"])
+            rows = await every(connection, query)
+        if not rows:
+            raise NotFound(f"no file {path} in memory")
+        total = rows[0]["lines"]
+        if rows[0]["start_line"] is None:  # the file is there, and has no such lines
+            return Excerpt(path, start_line, [], total)
+        pieces = [Piece(*(row[name] for name in Piece._fields)) for row in rows]
         lines = joined(pieces)
         skipped = max(0, start_line - pieces[0].start_line)
-        return Excerpt(path, pieces[0].start_line + skipped, lines[skipped : skipped + count], file["lines"])
+        return Excerpt(path, pieces[0].start_line + skipped, lines[skipped : skipped + count], total)
 
     async def append_note(self, conversation_id: str, content: str) -> Excerpt:
         """Add to the conversation's notes, and return what was added. Raises NotFound, NoteFull."""

@@ -94,6 +94,23 @@ async def test_the_lines_of_a_file_are_read_as_they_were(store: Store) -> None:
         await store.memory.excerpt("none.md", 1, 1)
 
 
+@pytest.mark.parametrize("kind", ["postgresql"])  # SQLite has no lock on which a reader waits
+async def test_an_excerpt_never_says_that_a_file_which_is_taken_away_meanwhile_has_no_lines(store: Store) -> None:
+    await index(store, ("going.md", "one\ntwo"))
+    waiting = text(
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON database = pg_database.oid "
+        "WHERE datname = current_database() AND NOT granted"
+    )
+    async with store.database.write() as connection:
+        await connection.execute(text("LOCK TABLE memory_chunks IN ACCESS EXCLUSIVE MODE"))
+        reading = asyncio.create_task(store.memory.excerpt("going.md", 1, 10))
+        while not (await connection.execute(waiting)).scalar_one():
+            await asyncio.sleep(0.01)
+        await connection.execute(text("DELETE FROM memory_files"))
+    with pytest.raises(NotFound):
+        await reading
+
+
 async def test_a_note_grows_and_every_line_of_it_is_found_at_once(store: Store, clock: Clock) -> None:
     session = await new_session(store)
     expected: list[str] = []
