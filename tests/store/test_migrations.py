@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 
 from alembic.autogenerate import compare_metadata
@@ -15,6 +16,7 @@ from store.bus import InProcessBus
 from store.schema import metadata
 from tests.store.acting import new_session
 from tests.store.remembering import look
+from tests.store.test_homes import home_of
 
 ROOT = Path(__file__).parents[2]
 OPEN = """
@@ -108,16 +110,43 @@ async def test_summaries_of_before_there_was_a_memory_are_found(empty_url: str) 
     async with opened.database.write() as connection:
         ended = "UPDATE sessions SET status = 'completed', summary = :told, ended_ms = 5"
         await connection.execute(text(ended), {"told": "Worn\nbearings."})
-        await connection.run_sync(_down_and_up)
+        await connection.run_sync(partial(_again, "0006_memory"))
     (found,) = await look(opened, "bearing turbine")
     assert (found.path, found.start_line, found.end_line) == (f"@sessions/{session.id}.md", 1, 2)
     assert (await opened.memory.excerpt(found.path, 2, 5)).lines == ["bearings."]
     await opened.close()
 
 
-def _down_and_up(connection: Connection) -> None:
-    """The migration that brings memory, taken back and done again."""
-    migration = importlib.import_module("store.migrations.versions.0006_memory")
+async def test_homes_kept_under_whole_names_are_found_by_the_folder_of_the_root(empty_url: str) -> None:
+    opened = Store.over(await open_database(empty_url), InProcessBus())
+    before = {
+        "shop/web": "west",
+        "shop/api": "east",
+        "shop/api/tests": "east",
+        "./shop//docs": "west",
+        "shop/a": "east",
+        "even/b": "west",
+        "even/a": "east",
+        "known": "south",
+        "known/inner": "east",
+        "known/other": "east",
+        "conv_1": "north",
+    }
+    async with opened.database.write() as connection:
+        for name, home in before.items():
+            row = {"name": name, "home": home}
+            await connection.execute(text("INSERT INTO workspaces (name, home) VALUES (:name, :home)"), row)
+        for _ in range(2):
+            await connection.run_sync(partial(_again, "0008_tops"))
+        after = {row.name: row.home for row in await connection.execute(text("SELECT name, home FROM workspaces"))}
+    assert after == {**before, "shop": "east", "even": "east"}
+    assert await home_of(opened, await new_session(opened, workspace="shop/web"), "another") == "east"
+    await opened.close()
+
+
+def _again(migration: str, connection: Connection) -> None:
+    """A migration, taken back and done again."""
+    module = importlib.import_module(f"store.migrations.versions.{migration}")
     with Operations.context(MigrationContext.configure(connection)):
-        migration.downgrade()
-        migration.upgrade()
+        module.downgrade()
+        module.upgrade()
