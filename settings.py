@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     memory_folder: Annotated[Path, AfterValidator(forms.folder)] = Field(
         default_factory=lambda given: given["data_dir"] / "memory", validation_alias="PERDURE_MEMORY"
     )
+    presets_folder: Annotated[Path, AfterValidator(forms.folder)] = Field(
+        default_factory=lambda given: given["data_dir"] / "presets", validation_alias="PERDURE_PRESETS"
+    )
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(forms.api_keys)] = Field(
         (), validation_alias="PERDURE_API_KEYS"
     )

@@ -29,6 +29,7 @@ from activities.close_session import Closings
 from activities.judging import Offers
 from activities.mcp import mcp_tools
 from activities.memory import Embedder
+from activities.presets import Presets
 from activities.record_decision import Decisions
 from activities.run_tool import ToolCalls
 from activities.surroundings import Surroundings
@@ -77,7 +78,7 @@ def make_workers(
     """The workers of one process: one for workflows and model calls, and where the workspace root has a name, one for
     the tool calls that belong to it. They do not poll before they are run. `version`: the build whose sessions stay
     with it."""
-    transcript = Transcript(store, around.masker)
+    transcript = Transcript(store)
     offers = Offers(store, around.catalog)
     run_tool = ToolCalls(store, around).run_tool
     common: dict[str, Any] = {
@@ -164,6 +165,7 @@ def surroundings(settings: Settings, sources: Sequence[ToolSource] = ()) -> Surr
         policy=policy,
         masker=Masker(settings.secret_values()),
         embedder=Embedder(embedding) if embedding is not None else None,
+        presets=Presets(settings.presets_folder),
     )
 
 

@@ -1,19 +1,17 @@
 """The request of a model call: system prompt, tools, transcript, and how hard the model should think.
 
-Prompt caching breakpoints stand on the system prompt, the last tool and the last two user turns: at most four, as the
-API allows.
+Prompt caching breakpoints stand on both parts of the system prompt and on the last two user turns: at most four, as the
+API allows. The first part and the tools before it are the same for many sessions, which so read them from the cache at
+their first step.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from session.models import ModelCard, card
-from session.passages import Passage
-from session.prompt import system_prompt
 from session.tooling import Tool
 from session.vocabulary import Effort
 
@@ -28,26 +26,22 @@ def model_request(
     row: Mapping[str, Any],
     tools: Collection[Tool],
     messages: list[dict[str, Any]],
-    passages: Sequence[Passage] = (),
+    system: Sequence[str],
 ) -> dict[str, Any]:
-    """Arguments of `client.messages.create` for a session's row, the tools it was offered, its messages, and the
-    passages of memory that it began with."""
+    """Arguments of `client.messages.create` for a session's row, the tools it was offered, its messages, and the parts
+    of its system prompt."""
     settings = json.loads(row["settings"])
-    today = datetime.fromtimestamp(row["created_ms"] / 1000, UTC).date().isoformat()
-    system = system_prompt(agent=bool(tools), custom=settings["systemPrompt"], today=today, passages=passages)
     known = card(row["model"])
     request: dict[str, Any] = {
         "model": row["model"],
         "max_tokens": min(MAX_OUTPUT_TOKENS, known.max_output_tokens),
-        "system": [{"type": "text", "text": system, "cache_control": _CACHED}],
+        "system": [{"type": "text", "text": part, "cache_control": _CACHED} for part in system if part],
         "messages": _with_breakpoints(messages),
         "metadata": {"user_id": row["id"]},
         **_thinking(known, row["effort"], settings["temperature"], row["show_thinking"]),
     }
     if tools:
-        described = [_described(tool) for tool in tools]
-        described[-1] = {**described[-1], "cache_control": _CACHED}
-        request["tools"] = described
+        request["tools"] = [_described(tool) for tool in tools]
     return request
 
 

@@ -20,6 +20,7 @@ from temporalio.exceptions import ApplicationError
 from activities.asking import model_request
 from activities.failures import alive
 from activities.judging import Judging, Offers, rules_of
+from activities.prompts import Prompts
 from activities.provider_errors import NoKey, is_provider_error, posture
 from activities.reply import Fragment, ReplyBuilder, text_of, thinking_of
 from activities.stopping import Stopped, until_stopped
@@ -29,6 +30,7 @@ from activities.transcript import Transcript
 from session.events import ContentDelta, ThinkingUpdate
 from session.live import model_scope
 from session.models import cost
+from session.prompt import SystemPrompt
 from session.tooling import Tool
 from session.wire import CALL_MODEL, PROVIDER_ERROR, ModelReply, StepRef
 from store import Store
@@ -49,6 +51,7 @@ class ModelCalls:
         self._client = client
         self._transcript = transcript
         self._offers = offers
+        self._prompts = Prompts(store, around)
         self._masker = around.masker
         self._home = around.home
 
@@ -66,11 +69,12 @@ class ModelCalls:
         live = _Live(self._store, at, attempt, shown=row["show_thinking"])
         builder = ReplyBuilder()
         tools = await self._offers.of(row)
+        prompt = await self._prompts.of(row, at.step, agent=bool(tools))
         try:
-            await until_stopped(self._stream(at, row, tools, builder, live), at, self._store.bus)
+            await until_stopped(self._stream(at, row, tools, prompt, builder, live), at, self._store.bus)
             blocks = builder.blocks()
         except Stopped:
-            reply = _reply(row["model"], builder, builder.partial_blocks())
+            reply = _reply(row["model"], prompt, builder, builder.partial_blocks())
             await self._store.steps.record_partial(at, attempt, reply)
             return ModelReply(reply.usage, reply.cost, interrupted=True)
         except Exception as error:
@@ -82,16 +86,21 @@ class ModelCalls:
         judging = Judging(rules, tools, self._offers.catalog, self._masker, builder.cut, builder.deep)
         called = [block for block in blocks if block["type"] == "tool_use"]
         calls = [judging.call(block["id"], block["name"], block["input"]) for block in called]
-        return await self._store.steps.record_reply(at, attempt, _reply(row["model"], builder, blocks, calls))
+        return await self._store.steps.record_reply(at, attempt, _reply(row["model"], prompt, builder, blocks, calls))
 
     async def _stream(
-        self, at: StepRef, row: Mapping[str, Any], tools: dict[str, Tool], builder: ReplyBuilder, live: _Live
+        self,
+        at: StepRef,
+        row: Mapping[str, Any],
+        tools: dict[str, Tool],
+        prompt: SystemPrompt,
+        builder: ReplyBuilder,
+        live: _Live,
     ) -> None:
         if not self._client.api_key:
             raise NoKey
         messages = await self._transcript.messages(row, at.step)
-        passages = await self._transcript.passages(at.session_id)
-        request = model_request(row, tools.values(), messages, passages)
+        request = model_request(row, tools.values(), messages, prompt)
         try:
             async with self._client.messages.with_streaming_response.create(**request, stream=True) as answer:
                 builder.request_id = answer.headers.get("request-id")
@@ -169,7 +178,13 @@ class _Live:
         self._say()
 
 
-def _reply(model: str, builder: ReplyBuilder, blocks: list[dict[str, Any]], calls: Sequence[NewCall] = ()) -> Reply:
+def _reply(
+    model: str,
+    prompt: SystemPrompt,
+    builder: ReplyBuilder,
+    blocks: list[dict[str, Any]],
+    calls: Sequence[NewCall] = (),
+) -> Reply:
     return Reply(
         model=model,
         blocks=blocks,
@@ -180,4 +195,5 @@ def _reply(model: str, builder: ReplyBuilder, blocks: list[dict[str, Any]], call
         thinking=thinking_of(blocks),
         text=text_of(blocks),
         calls=calls,
+        prompt=prompt,
     )

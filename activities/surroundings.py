@@ -8,6 +8,7 @@ from typing import Any
 
 from activities.catalog import Catalog
 from activities.memory import Embedder, Recall
+from activities.presets import Presets
 from activities.tools.jobs import Jobs
 from activities.tools.spec import ToolError
 from activities.workspaces import Workspaces
@@ -32,6 +33,7 @@ class Surroundings:
     jobs: Jobs = field(default_factory=Jobs)
     home: str = ""
     embedder: Embedder | None = None
+    presets: Presets = field(default_factory=Presets)
 
     async def close(self) -> None:
         """End what lives on between calls."""

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from session.masking import Masker
-from session.passages import Passage
 from store import Store
 from store.interjections import Interjected
 from store.transcript import CallResult, Said, Turn
@@ -36,13 +34,11 @@ class _Kept:
 
 
 class Transcript:
-    """The messages of running sessions, and what these began with, kept between the steps of a worker."""
+    """The messages of running sessions, kept between the steps of a worker."""
 
-    def __init__(self, store: Store, masker: Masker | None = None) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._masker = masker or Masker()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._passages: OrderedDict[str, list[Passage]] = OrderedDict()
 
     async def messages(self, row: Mapping[str, Any], step: int) -> Messages:
         """What the model is to see at this step of a session's row: what was said before the session, its turns until
@@ -60,18 +56,8 @@ class Transcript:
             self._kept.popitem(last=False)
         return woven(kept.opening, kept.turns[: step - 1], [one for one in said if one.step <= step])
 
-    async def passages(self, session_id: str) -> list[Passage]:
-        """What the session began with, masked as the results of tools are. Raises StoreUnavailable."""
-        if session_id not in self._passages:
-            found = await self._store.passages.of(session_id)
-            self._passages[session_id] = [replace(one, text=self._masker.mask(one.text)) for one in found]
-            while len(self._passages) > KEPT_TRANSCRIPTS:
-                self._passages.popitem(last=False)
-        return self._passages[session_id]
-
     def forget(self, session_id: str) -> None:
         self._kept.pop(session_id, None)
-        self._passages.pop(session_id, None)
 
 
 def woven(opening: Messages, turns: Sequence[Messages], said: Collection[Interjected]) -> Messages:

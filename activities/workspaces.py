@@ -35,8 +35,17 @@ class Workspaces:
         self.root = root
 
     def of(self, row: Mapping[str, Any]) -> Path:
-        """The workspace of a session's row, made when it is missing: the folder it asked for (checked at the start
-        to be relative and without `..`), or its conversation's own. Raises ValueError when a link leads it outside."""
+        """The workspace of a session's row, made when it is missing. Raises ValueError as `find`, OSError."""
+        folder = self.find(row)
+        if json.loads(row["settings"])["workspace"] is None and not folder.exists():
+            self._own.mkdir(parents=True, exist_ok=True)
+            (self._own / str(row["conversation_id"])).touch()  # before the folder: a crash between leaves no stray one
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def find(self, row: Mapping[str, Any]) -> Path:
+        """The workspace of a session's row, which may be missing: the folder it asked for (checked at the start to be
+        relative and without `..`), or its conversation's own. Raises ValueError when a link leads it outside."""
         asked: str | None = json.loads(row["settings"])["workspace"]
         root = self.root.resolve()
         folder = (root / (asked or str(row["conversation_id"]))).resolve()
@@ -44,10 +53,6 @@ class Workspaces:
             raise ValueError("the session's workspace leads outside the workspace root")
         if folder.is_relative_to(root / OURS):
             raise ValueError("the session's workspace is the worker's own folder")
-        if asked is None and not folder.exists():
-            self._own.mkdir(parents=True, exist_ok=True)
-            (self._own / str(row["conversation_id"])).touch()  # before the folder: a crash between leaves no stray one
-        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def home(self) -> str:

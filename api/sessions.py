@@ -182,6 +182,7 @@ async def transcript(session_id: str, parts: PartsOf, caller: Caller) -> Transcr
     opening = await parts.store.transcripts.opening(session_id)
     turns = await parts.store.transcripts.turns(session_id)
     said = await parts.store.interjections.of(session_id)
+    prompt = await parts.store.prompts.of(session_id)
     steps = [
         TranscriptStep(
             step=turn.step,
@@ -193,4 +194,5 @@ async def transcript(session_id: str, parts: PartsOf, caller: Caller) -> Transcr
         )
         for turn in turns
     ]
-    return TranscriptAnswer(session_id=session_id, opening=opening_messages(opening), steps=steps)
+    system = [part for part in prompt or () if part]
+    return TranscriptAnswer(session_id=session_id, system=system, opening=opening_messages(opening), steps=steps)

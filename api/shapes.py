@@ -71,7 +71,10 @@ class TranscriptStep(Published):
 
 
 class TranscriptAnswer(Published):
+    """`system`: the blocks of the system prompt, none before there is a reply."""
+
     session_id: str
+    system: list[str]
     opening: list[dict[str, Any]]
     steps: list[TranscriptStep]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from session.events import Content, Event, ResultError, ThinkingEnd, ToolCalled
+from session.prompt import SystemPrompt
 from session.usage import Usage
 from session.vocabulary import SecurityLevel
 from session.wire import CallRef
@@ -30,7 +31,8 @@ class NewCall:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A model's reply on its way into the store: its blocks as received, and what is told of it."""
+    """A model's reply on its way into the store: its blocks as received, and what is told of it. `prompt`: the system
+    prompt that it was made with."""
 
     model: str
     blocks: list[dict[str, Any]]
@@ -41,6 +43,7 @@ class Reply:
     thinking: str = ""
     text: str = ""
     calls: Sequence[NewCall] = ()
+    prompt: SystemPrompt | None = None
 
 
 def reply_facts(reply: Reply, step: int, *, shown: bool) -> list[tuple[str, Event]]:

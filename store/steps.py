@@ -24,6 +24,7 @@ from store.database import Row, first
 from store.homes import settle
 from store.interjections import show_waiting, waits
 from store.ledger import Fenced, Ledger, Ledgers, SessionOver
+from store.prompts import keep
 from store.replies import NewCall, Reply, reply_facts
 from store.schema import tool_calls, turns
 from store.waiting import asked, require
@@ -240,6 +241,8 @@ async def _put_turn(ledger: Ledger, step: int, reply: Reply, *, partial: bool, a
         "created_ms": ledger.now_ms,
     }
     await ledger.connection.execute(_NEW_TURN, values)
+    if step == 1 and reply.prompt is not None:
+        await keep(ledger, reply.prompt)
 
 
 async def _insert_calls(ledger: Ledger, step: int, calls: Sequence[NewCall]) -> None:

@@ -24,6 +24,7 @@ from store.memory_passages import Passages
 from store.memory_sessions import MemorySessions
 from store.memory_sync import MemorySync
 from store.memory_vectors import Vectors
+from store.prompts import Prompts
 from store.retention import Retention
 from store.sessions import Sessions
 from store.shelves import Shelves
@@ -49,6 +50,7 @@ class Store:
     facts: Facts
     transcripts: Transcripts
     interjections: Interjections
+    prompts: Prompts
     conversations: Conversations
     approvals: Approvals
     shelves: Shelves
@@ -78,6 +80,7 @@ class Store:
             facts=Facts(database),
             transcripts=Transcripts(database),
             interjections=Interjections(database),
+            prompts=Prompts(database),
             conversations=Conversations(database),
             approvals=Approvals(ledgers),
             shelves=Shelves(database),

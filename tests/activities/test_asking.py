@@ -33,26 +33,27 @@ def breakpoints(request: dict[str, Any]) -> int:
 
 
 OFFERED = [spec.tool() for spec in TOOLS.values()]
+SYSTEM = ("You are careful.", "Today is 2026-01-02.")
 USER = {"role": "user", "content": [{"type": "text", "text": "do it"}]}
 
 
-def test_breakpoints_stand_on_system_tools_and_the_last_two_user_turns_and_never_pass_four() -> None:
+def test_breakpoints_stand_on_the_system_prompt_and_the_last_two_user_turns_and_never_pass_four() -> None:
     messages: list[dict[str, Any]] = [USER]
     for step in range(6):
         call = {"type": "tool_use", "id": f"t{step}", "name": "exec", "input": {}}
         result = {"type": "tool_result", "tool_use_id": f"t{step}", "content": "ok"}
         messages += [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
-    request = model_request(row(), OFFERED, messages)
+    request = model_request(row(), OFFERED, messages, SYSTEM)
     assert breakpoints(request) == 4
-    assert request["system"][-1]["cache_control"] == {"type": "ephemeral"}
-    assert "cache_control" in request["tools"][-1]
+    assert [part["text"] for part in request["system"]] == [*SYSTEM]
+    assert all(part["cache_control"] == {"type": "ephemeral"} for part in request["system"])
     marked = [index for index, message in enumerate(request["messages"]) if "cache_control" in json.dumps(message)]
     assert marked == [10, 12]
 
 
 def test_marking_breakpoints_leaves_the_kept_transcript_as_it_was() -> None:
     messages = [json.loads(json.dumps(USER))]
-    model_request(row(), OFFERED, messages)
+    model_request(row(), OFFERED, messages, SYSTEM)
     assert messages == [USER]
 
 
@@ -69,7 +70,7 @@ def test_marking_breakpoints_leaves_the_kept_transcript_as_it_was() -> None:
 def test_effort_and_thinking_are_told_as_the_model_takes_them(
     model: str, thinking: str | None, effort: str | None
 ) -> None:
-    request = model_request(row(model, effort="max"), OFFERED, [USER])
+    request = model_request(row(model, effort="max"), OFFERED, [USER], SYSTEM)
     assert request.get("thinking", {}).get("type") == thinking
     assert request.get("output_config", {}).get("effort") == effort
     if thinking == "enabled":
@@ -77,19 +78,19 @@ def test_effort_and_thinking_are_told_as_the_model_takes_them(
 
 
 def test_a_temperature_excludes_thinking() -> None:
-    request = model_request(row("claude-sonnet-4-6", settings={"temperature": 0.5}), OFFERED, [USER])
+    request = model_request(row("claude-sonnet-4-6", settings={"temperature": 0.5}), OFFERED, [USER], SYSTEM)
     assert "thinking" not in request
     assert request["extra_body"] == {"temperature": 0.5}
 
 
 def test_hidden_thinking_is_not_asked_to_be_shown() -> None:
-    assert model_request(row(show_thinking=False), OFFERED, [USER])["thinking"]["display"] == "omitted"
+    assert model_request(row(show_thinking=False), OFFERED, [USER], SYSTEM)["thinking"]["display"] == "omitted"
 
 
-def test_without_tools_the_request_has_none_and_no_agent_prompt() -> None:
-    request = model_request(row(settings={"allowedTools": []}), [], [USER])
+def test_without_tools_the_request_has_none_and_no_empty_part_of_a_prompt() -> None:
+    request = model_request(row(settings={"allowedTools": []}), [], [USER], ("", "Today is 2026-01-02."))
     assert "tools" not in request
-    assert "complete_task" not in json.dumps(request["system"])
+    assert [part["text"] for part in request["system"]] == ["Today is 2026-01-02."]
 
 
 def test_the_tool_that_ends_a_session_is_offered_with_any_other() -> None:

@@ -74,5 +74,5 @@ async def test_the_system_prompt_and_the_effort_reach_the_model(http: httpx.Asyn
     running = await start(http, script(says("Ahoy.")), systemPrompt="Speak like a sailor.", effort="high")
     await follow(http, running["id"])
     asked = next(record for record in fake.requests if record.session == running["id"]).request["body"]
-    assert "Speak like a sailor." in asked["system"][0]["text"]
+    assert "Speak like a sailor." in asked["system"][1]["text"]
     assert asked["output_config"] == {"effort": "high"}
