@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,8 +35,12 @@ GRACE_MS = 12_000
 """After its limit a workflow has so long to close the session itself; the rest of the 15 s of G1 is for us."""
 SIGNAL_AGAIN_MS = 2_000
 LOOK_BACK_SECONDS = 60
+AT_ONCE = 8
+"""Sessions that are looked after at the same time."""
 LOOK_AGAIN_MS = 20_000
 """How long a session is believed to run well because Temporal's list does not name it."""
+
+_Row = Mapping[str, Any]
 
 
 class Reconciler:
@@ -61,6 +65,10 @@ class Reconciler:
                 await look()
             except (StoreUnavailable, TemporalAway) as error:
                 logger.warning("will look again: %s", error)
+            except asyncio.CancelledError:
+                if _is_told_to_stop():
+                    raise
+                logger.warning("will look again: a question to Temporal was broken off")
             except Exception:
                 logger.exception("will look again")
 
@@ -72,16 +80,18 @@ class Reconciler:
         now = self._store.database.clock()
         await self._admit(rows, now)
         ended = set(await self._temporal.ended_badly(datetime.fromtimestamp(now / 1000 - LOOK_BACK_SECONDS, UTC)))
-        for row in rows:
-            known = self._looked_at.setdefault(row["id"], now)
-            stale = now - known > LOOK_AGAIN_MS
-            is_ill = row["status"] == "created" or row["cancel_ms"] or row["deadline_ms"] < now or row["id"] in ended
-            if is_ill or stale:
-                self._looked_at[row["id"]] = now
-                await self._each(row, self._look_after(row))
+        due = [row for row in rows if self._is_due(row, now, ended)]
+        self._looked_at |= {row["id"]: now for row in due}
+        await self._all(due, self._look_after)
         unfinished = {row["id"] for row in rows}
         self._looked_at = {session: at for session, at in self._looked_at.items() if session in unfinished}
         self._told_at = {session: at for session, at in self._told_at.items() if session in unfinished}
+
+    def _is_due(self, row: Mapping[str, Any], now: int, ended: Collection[str]) -> bool:
+        """Whether something may be wrong with it, or it was not looked at for long."""
+        stale = now - self._looked_at.setdefault(row["id"], now) > LOOK_AGAIN_MS
+        is_ill = row["status"] == "created" or row["cancel_ms"] or row["deadline_ms"] < now or row["id"] in ended
+        return bool(stale or is_ill)
 
     async def _admit(self, rows: Sequence[Mapping[str, Any]], now: int) -> None:
         """Give the places that are free, and tell those again who have one and did not begin: more and more seldom,
@@ -101,17 +111,27 @@ class Reconciler:
     async def _close_late(self) -> None:
         """Without Temporal: what is past its limit ends all the same; its workflow ends by its own time-out, or by the
         next round that finds Temporal there."""
-        for row in await self._store.sessions.unfinished(self._store.database.clock() - GRACE_MS):
-            await self._each(row, self._store.endings.close(row["id"], Ending("timeout")))
+        late = await self._store.sessions.unfinished(self._store.database.clock() - GRACE_MS)
+        await self._all(late, lambda row: self._store.endings.close(row["id"], Ending("timeout")))
 
-    async def _each(self, row: Mapping[str, Any], care: Awaitable[Any]) -> None:
-        """What is wrong with one session must not keep the others from being looked after."""
-        try:
-            await care
-        except (StoreUnavailable, TemporalAway):
-            raise
-        except Exception:
-            logger.exception("could not look after %s", row["id"])
+    async def _all(self, rows: Sequence[_Row], care: Callable[[_Row], Awaitable[Any]]) -> None:
+        """What is wrong with one session must not keep the others from being looked after, nor must what Temporal does
+        not say of it. Raises StoreUnavailable, TemporalAway, when all were tried."""
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def each(row: _Row) -> None:
+            async with places:
+                try:
+                    await care(row)
+                except (StoreUnavailable, TemporalAway):
+                    raise
+                except Exception:
+                    logger.exception("could not look after %s", row["id"])
+
+        fates = await asyncio.gather(*(each(row) for row in rows), return_exceptions=True)
+        for fate in fates:
+            if isinstance(fate, BaseException):
+                raise fate
 
     async def look_at(self, session_id: str) -> None:
         """Look after one session now; silent when the store or Temporal is away."""
@@ -156,6 +176,12 @@ class Reconciler:
         if await self._store.endings.close(row["id"], ending):
             logger.info("closed %s: %s", row["id"], ending.reason)
             await admit_next(self._store, self._temporal.client)
+
+
+def _is_told_to_stop() -> bool:
+    """Whether it is this task that is cancelled, and not a call that it waits for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _ending(fate: Fate) -> Ending:

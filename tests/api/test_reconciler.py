@@ -10,6 +10,7 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 
 from api import reconciler
+from api.temporal import Fate, TemporalAway
 from tests.support.asking import Json, follow, following, session, start
 from tests.support.events import Event, facts, the, types
 from tests.support.stack import Stack, running_stack
@@ -104,3 +105,29 @@ async def test_a_session_past_its_limit_is_closed_in_time_though_temporal_hangs(
         await asked.wait()
         error = await ended(idle, waiting["id"], await follow(idle.http, waiting["id"]))
     assert error["code"] == "TIMEOUT"
+
+
+async def test_what_temporal_does_not_say_of_one_session_keeps_no_other_from_being_looked_after(
+    client: Client, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a question that is broken off end the looking."""
+    folder = tmp_path_factory.mktemp("mute")
+    async with running_stack(client, "http://127.0.0.1:9", folder, has_worker=False) as idle:
+        temporal = idle.parts.temporal
+        mute, other = await start(idle.http, "Hello?"), await start(idle.http, "Hello?")
+        asked = asyncio.Event()
+        fate = temporal.fate
+
+        async def silent(session_id: str) -> Fate:
+            if session_id != mute["id"]:
+                return await fate(session_id)
+            if not asked.is_set():
+                asked.set()
+                raise asyncio.CancelledError
+            raise TemporalAway("it did not say")
+
+        monkeypatch.setattr(temporal, "fate", silent)
+        await asked.wait()
+        await client.get_workflow_handle(other["id"]).terminate("by hand")
+        error = await ended(idle, other["id"], await follow(idle.http, other["id"]))
+    assert error["code"] == "INTERNAL"
