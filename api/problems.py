@@ -4,7 +4,8 @@ Problem                          raised by routes, carries its own status and co
 RequestValidationError           422 (400 where the body is no JSON), names the fields, never echoes values
 NotFound 404 · Conflict 409 · KeyReused 422 · BadCursor 400
 Archived 409 · SyncRunning 409     the memory session takes nothing new; another sync goes on still
-QueueFull                        429 + Retry-After: as many sessions of this key wait as may
+SessionEnding                    409: the session will take no more steps
+QueueFull, TooManyUnseen         429 + Retry-After: as many sessions of this key wait as may; as many follow-ups
 StoreUnavailable, TemporalAway   503 + Retry-After: nothing was lost
 anything else                    500 INTERNAL, logged, without a trace
 """
@@ -26,6 +27,7 @@ from session.model import storable
 from store import StoreUnavailable
 from store.admission import QueueFull
 from store.cursor import BadCursor
+from store.follow_ups import MOST_UNSEEN, SessionEnding, TooManyUnseen
 from store.ledger import NotFound, SessionOver
 from store.memory_links import Archived
 from store.starting import Conflict, KeyReused
@@ -71,6 +73,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     for kind in (NotFound, Conflict, KeyReused, BadCursor, SessionOver, QueueFull, Archived, SyncRunning):
         app.add_exception_handler(kind, _refused)
+    app.add_exception_handler(SessionEnding, _not_said)
+    app.add_exception_handler(TooManyUnseen, _not_said)
     app.add_exception_handler(StoreUnavailable, _away)
     app.add_exception_handler(TemporalAway, _away)
     app.add_exception_handler(Exception, _internal)
@@ -106,6 +110,15 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, SessionOver):
         return Problem(409, "SESSION_ENDED", "The session has ended already.").response()
     return Problem(400, "BAD_CURSOR", "The cursor is not one that this API gave out.").response()
+
+
+async def _not_said(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, SessionEnding):
+        sentence = f"The session ends: {error.why}. Start a new session in the conversation."
+        return Problem(409, "SESSION_ENDING", sentence).response()
+    sentence = f"The session has not seen the last {MOST_UNSEEN} messages yet; wait for its next step."
+    headers = {"Retry-After": RETRY_AFTER_SECONDS}
+    return Problem(429, "TOO_MANY_MESSAGES", sentence, headers=headers).response()
 
 
 def invalid(field: str, problem: str) -> Problem:

@@ -20,6 +20,8 @@ from api.shapes import (
     CancelAnswer,
     CancelBody,
     CancelTold,
+    FollowUpAnswer,
+    FollowUpBody,
     RetryAnswer,
     SessionAnswer,
     SessionList,
@@ -174,6 +176,16 @@ async def retry(
     started = await launch(parts, started)
     response.headers["Location"] = f"/api/sessions/{started.session.id}"
     return RetryAnswer(session=started.session, original_session_id=session_id)
+
+
+@router.post("/{session_id}/messages", status_code=status.HTTP_202_ACCEPTED)
+async def say(
+    session_id: str, body: FollowUpBody, request: Request, parts: PartsOf, caller: Caller, key: IdempotencyKey
+) -> FollowUpAnswer:
+    """Say something to a session that is not over: its next step sees it, and it goes on for it."""
+    who = starter(request, caller, key, body.model_dump(mode="json"))
+    added = await parts.store.follow_ups.add(session_id, body.content, who)
+    return FollowUpAnswer(message=added.message, session=added.session)
 
 
 @router.get("/{session_id}/transcript")

@@ -50,6 +50,16 @@ class CancelBody(Published):
     mode: CancelMode = "now"
 
 
+class FollowUpBody(Published):
+    model_config = _AS_PUBLISHED
+    content: Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CONTENT_CHARS)]
+
+
+class FollowUpAnswer(Published):
+    message: Message
+    session: Session
+
+
 class CancelTold(Published):
     requested_at: str
 

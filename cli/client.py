@@ -99,6 +99,15 @@ def cancel(
 
 
 @sessions.command()
+def say(
+    session_id: str, text: Annotated[str, typer.Argument(help="What the next step is to see.")], url: Url = DEFAULT_URL
+) -> None:
+    """Say something to a session that runs, and watch it."""
+    _asked(url, "POST", f"/api/sessions/{session_id}/messages", json={"content": text})
+    _watched(url, session_id)
+
+
+@sessions.command()
 def retry(session_id: str, url: Url = DEFAULT_URL) -> None:
     """Start a new session from the same message and watch it."""
     started = _asked(url, "POST", f"/api/sessions/{session_id}/retry")["session"]

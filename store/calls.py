@@ -10,13 +10,16 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, func, select, update
 
 from session.auditing import AuditKind, AuditStatus
+from session.budget import Budget
 from session.events import Result, ResultError, ToolResulted
 from session.live import tool_scope
 from session.usage import Usage
+from session.vocabulary import COMPLETE_TASK
 from session.wire import ToolFate, ToolRef
 from store.audit import append, entry_of_call
 from store.completing import complete_step
 from store.database import Row, first
+from store.interjections import waits
 from store.ledger import Fenced, Ledger, Ledgers, NotFound, SessionOver
 from store.schema import sessions, tool_calls, turns
 from store.shelves import keep_output
@@ -59,6 +62,15 @@ OUTCOME_UNKNOWN = Result(
         code="OUTCOME_UNKNOWN",
         message="The worker was lost while this call ran. It may or may not have taken effect, and it was not run"
         " again. Check before you repeat it.",
+    ),
+)
+
+SPOKEN_TO = Result(
+    success=False,
+    error=ResultError(
+        code="NEW_MESSAGE",
+        message="The user has written again meanwhile; the message follows. Take it into account, then call"
+        " complete_task again.",
     ),
 )
 
@@ -182,7 +194,17 @@ async def _settled(
         raise SessionOver(ledger.id)
     if call["status"] == "started" and call["effect"] != "readOnly":
         return await _record(ledger, at, call, OUTCOME_UNKNOWN)
+    if call["name"] == COMPLETE_TASK and await _has_more_to_hear(ledger, at.at.step):
+        return await _record(ledger, at, call, SPOKEN_TO, 0, kind="refusal")
     return await _refused(ledger, at, call, approval)
+
+
+async def _has_more_to_hear(ledger: Ledger, step: int) -> bool:
+    """Whether something was said that a later step will see, if the task is not complete yet."""
+    row = ledger.row
+    budget = Budget(row["max_steps"], row["max_budget"], row["max_cost_usd"])
+    ends = step >= budget.max_steps or budget.is_spent(ledger.usage, row["cost"])
+    return not ends and await waits(ledger, step)
 
 
 async def _refused(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
 from session.vocabulary import Interjection
 from store.context_schema import interjections
@@ -20,7 +20,11 @@ from store.ledger import Ledger
 _ID = interjections.c.session_id == bindparam("session")
 _NEW = insert(interjections)
 _SEEN = select(interjections).where(_ID, interjections.c.step.is_not(None)).order_by(interjections.c.position)
-_WAITING = select(interjections.c.position).where(_ID, interjections.c.step.is_(None)).limit(1)
+_WAITING = (
+    select(interjections.c.position)
+    .where(_ID, or_(interjections.c.step.is_(None), interjections.c.step > bindparam("at_step")))
+    .limit(1)
+)
 _SHOW = update(interjections).where(_ID, interjections.c.step.is_(None)).values(step=bindparam("at_step"))
 
 
@@ -47,11 +51,12 @@ async def show_waiting(ledger: Ledger, step: int) -> None:
         await ledger.connection.execute(_SHOW, {"session": ledger.id, "at_step": step})
 
 
-async def waits(ledger: Ledger) -> bool:
-    """Whether something was said that no step has seen."""
+async def waits(ledger: Ledger, step: int) -> bool:
+    """Whether something was said that no step until this one has seen: the same when the step is read again, after
+    operators reset the workflow."""
     if not ledger.value("interjected"):
         return False
-    return await first(ledger.connection, _WAITING, session=ledger.id) is not None
+    return await first(ledger.connection, _WAITING, session=ledger.id, at_step=step) is not None
 
 
 class Interjections:

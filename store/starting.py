@@ -138,38 +138,16 @@ class Starting:
         for last_try in (False, True):
             try:
                 async with self.database.write() as connection:
-                    known = await self._known(connection, caller)
+                    known = await known_session(connection, caller)
                     if known is not None:
                         return Started(session_of(await row_of(connection, known)), is_new=False)
                     session_id = await create(connection)
-                    if caller.key is not None:
-                        await connection.execute(
-                            insert(idempotency_keys).values(
-                                tenant=caller.tenant,
-                                key=caller.key,
-                                request_hash=caller.request_hash,
-                                session_id=session_id,
-                                created_ms=self.database.clock(),
-                            )
-                        )
+                    await keep_key(connection, caller, session_id, self.database.clock())
                     return Started(session_of(await row_of(connection, session_id)), is_new=True)
             except (IntegrityError, Conflict):  # the same request may have won, and made the conversation busy
                 if last_try or caller.key is None:
                     raise
         raise AssertionError("unreachable")
-
-    async def _known(self, connection: StoreConnection, caller: Caller) -> str | None:
-        if caller.key is None:
-            return None
-        query = select(idempotency_keys.c.session_id, idempotency_keys.c.request_hash).where(
-            idempotency_keys.c.tenant == caller.tenant, idempotency_keys.c.key == caller.key
-        )
-        row = (await connection.execute(query)).first()
-        if row is None:
-            return None
-        if row.request_hash != caller.request_hash:
-            raise KeyReused("this Idempotency-Key was used before with another request")
-        return str(row.session_id)
 
     async def _new_conversation(self, connection: StoreConnection, now: int) -> str:
         conversation_id = self.database.new_id("conv")
@@ -250,3 +228,26 @@ class Starting:
 
 def _fresh(now: int, timeout_ms: int) -> dict[str, Any]:
     return {"status": "created", "created_ms": now, "deadline_ms": now + timeout_ms}
+
+
+async def known_session(connection: StoreConnection, caller: Caller) -> str | None:
+    """The session that this request of the caller's is about already, by its key. Raises KeyReused."""
+    if caller.key is None:
+        return None
+    query = select(idempotency_keys.c.session_id, idempotency_keys.c.request_hash).where(
+        idempotency_keys.c.tenant == caller.tenant, idempotency_keys.c.key == caller.key
+    )
+    row = (await connection.execute(query)).first()
+    if row is None:
+        return None
+    if row.request_hash != caller.request_hash:
+        raise KeyReused("this Idempotency-Key was used before with another request")
+    return str(row.session_id)
+
+
+async def keep_key(connection: StoreConnection, caller: Caller, session_id: str, now: int) -> None:
+    """Put down which session the caller's key, if any, is about. Raises IntegrityError when somebody was faster."""
+    if caller.key is not None:
+        known = {"tenant": caller.tenant, "key": caller.key, "request_hash": caller.request_hash}
+        query = insert(idempotency_keys).values(**known, session_id=session_id, created_ms=now)
+        await connection.execute(query)

@@ -159,7 +159,7 @@ class Steps:
         async with self.ledgers.open(at.session_id) as ledger:
             known = await _turn(ledger, at.step)
             if known is not None and not known["partial"]:
-                return await _reply_of(ledger, known)
+                return await _reply_of(ledger, at.step, known)
             fence(ledger, at, attempt)
             reply = replace(reply, calls=[self._gated(ledger, call) for call in reply.calls])
             await _put_turn(ledger, at.step, reply, partial=False, again=known is not None)
@@ -172,7 +172,7 @@ class Steps:
                     await require(ledger, at.step, call)
             if not reply.calls:
                 await complete_step(ledger, at.step, reply.usage, 0)
-            return await _told(ledger, reply.usage, reply.cost, [call.ref for call in reply.calls])
+            return await _told(ledger, at.step, reply.usage, reply.cost, [call.ref for call in reply.calls])
 
     def _gated(self, ledger: Ledger, call: NewCall) -> NewCall:
         return replace(call, ref=asked(ledger, call, self.database.new_id("appr"))) if call.ref.gate == "ask" else call
@@ -209,17 +209,17 @@ async def _turn(ledger: Ledger, step: int) -> Row | None:
 
 async def _recorded(ledger: Ledger, step: int) -> ModelReply | None:
     turn = await _turn(ledger, step)
-    return None if turn is None or turn["partial"] else await _reply_of(ledger, turn)
+    return None if turn is None or turn["partial"] else await _reply_of(ledger, step, turn)
 
 
-async def _reply_of(ledger: Ledger, turn: Row) -> ModelReply:
+async def _reply_of(ledger: Ledger, step: int, turn: Row) -> ModelReply:
     calls = [CallRef(**call) for call in json.loads(turn["calls"])]
-    return await _told(ledger, Usage(**json.loads(turn["usage"])), turn["cost"], calls)
+    return await _told(ledger, step, Usage(**json.loads(turn["usage"])), turn["cost"], calls)
 
 
-async def _told(ledger: Ledger, usage: Usage, cost: float | None, calls: list[CallRef]) -> ModelReply:
+async def _told(ledger: Ledger, step: int, usage: Usage, cost: float | None, calls: list[CallRef]) -> ModelReply:
     home = ledger.value("home") or ""
-    more = not calls and await waits(ledger)
+    more = not calls and await waits(ledger, step)
     return ModelReply(usage, cost, calls, False, ledger.usage, ledger.value("cost"), home, more)
 
 

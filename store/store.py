@@ -17,6 +17,7 @@ from store.conversations import Conversations
 from store.database import Database, open_database
 from store.endings import Endings
 from store.facts import Facts
+from store.follow_ups import FollowUps
 from store.interjections import Interjections
 from store.ledger import Ledgers
 from store.memory import Memory
@@ -50,6 +51,7 @@ class Store:
     facts: Facts
     transcripts: Transcripts
     interjections: Interjections
+    follow_ups: FollowUps
     prompts: Prompts
     conversations: Conversations
     approvals: Approvals
@@ -80,6 +82,7 @@ class Store:
             facts=Facts(database),
             transcripts=Transcripts(database),
             interjections=Interjections(database),
+            follow_ups=FollowUps(ledgers),
             prompts=Prompts(database),
             conversations=Conversations(database),
             approvals=Approvals(ledgers),

@@ -66,9 +66,9 @@ class Transcripts:
             at = (await connection.execute(own.where(sessions.c.id == session_id))).first()
             if at is None:
                 raise NotFound(f"no session {session_id}")
-            answers = messages.outerjoin(sessions, sessions.c.message_id == messages.c.id)
+            told = messages.outerjoin(sessions, sessions.c.id == messages.c.session_id)
             query = select(messages.c.id, messages.c.role, messages.c.content, sessions.c.user_message_id)
-            query = query.select_from(answers).where(messages.c.conversation_id == at.conversation_id)
+            query = query.select_from(told).where(messages.c.conversation_id == at.conversation_id)
             rows = await every(connection, query.where(messages.c.seq <= at.seq).order_by(messages.c.seq))
         return _conversation(rows)
 
@@ -104,22 +104,20 @@ def _turn(rows: list[Row]) -> Turn:
 
 
 def _conversation(rows: Sequence[Row]) -> list[Said]:
-    """The messages as the model is to see them: each of the user's with the last reply to it.
+    """The messages as the model is to see them: each task with what was said to its sessions, and the last reply to it.
 
     A reply may have come late, from the retry of a session that others have followed since, so it is put beside the
     message that it answers.
     """
-    said: list[Said] = []
+    said: dict[str, list[Said]] = {}
     replies: dict[str, Said] = {}
     asked = ""
     for row in rows:
+        task = row["user_message_id"]
         if row["role"] == "assistant":
-            replies[row["user_message_id"] or asked] = Said("assistant", row["content"])
-        else:
+            replies[task or asked] = Said("assistant", row["content"])
+            continue
+        if task is None or task == row["id"]:
             asked = row["id"]
-    for row in rows:
-        if row["role"] == "user":
-            said.append(Said("user", row["content"]))
-            if row["id"] in replies:
-                said.append(replies[row["id"]])
-    return said
+        said.setdefault(task or row["id"], []).append(Said("user", row["content"]))
+    return [one for task, spoken in said.items() for one in [*spoken, *([replies[task]] if task in replies else [])]]

@@ -60,6 +60,7 @@ async def test_the_description_names_every_call_with_its_errors_in_their_real_sh
         "/api/sessions/{session_id}",
         "/api/sessions/{session_id}/events",
         "/api/sessions/{session_id}/cancel",
+        "/api/sessions/{session_id}/messages",
         "/api/sessions/{session_id}/retry",
         "/api/sessions/{session_id}/transcript",
         "/api/chat/conversations",

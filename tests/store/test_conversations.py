@@ -146,6 +146,7 @@ async def test_deleting_a_conversation_leaves_nothing_of_it_and_all_of_the_other
         started = await begin_session(store, caller=Caller("t", key, "h"))
         at = step(started.session)
         await store.steps.begin(at, 1, await store.toolsets.publish([EXEC]), "home")
+        await store.follow_ups.add(started.session.id, "and this", Caller())
         asks = asking("t", command="ls")
         told = await store.steps.record_reply(at, 1, reply("a", asks, new_call("u")))
         decision = await store.approvals.offer(told.calls[0].approval_id, Offer("allow-always", "ann"))
@@ -170,7 +171,7 @@ async def test_deleting_a_conversation_leaves_nothing_of_it_and_all_of_the_other
     assert after.pop("removals") > before.pop("removals"), "and that it is gone"
     assert after == before
     assert {table for table in metadata.tables if await _names(store, table, gone)} == {"audit", "removals"}
-    assert len(await store.conversations.messages(kept)) == 2
+    assert len(await store.conversations.messages(kept)) == 3
     with pytest.raises(NotFound):
         await store.conversations.delete(gone)
 
