@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from activities.judging import Judging, Offers, rules_of
 from activities.prompts import Prompts
 from activities.provider_errors import NoKey, is_provider_error, posture
 from activities.reply import Fragment, ReplyBuilder, text_of, thinking_of
+from activities.results import answer_of_reply, schema_of
 from activities.stopping import Stopped, until_stopped
 from activities.streaming import events_of, read_out
 from activities.surroundings import Surroundings
@@ -86,7 +88,11 @@ class ModelCalls:
         judging = Judging(rules, tools, self._offers.catalog, self._masker, builder.cut, builder.deep)
         called = [block for block in blocks if block["type"] == "tool_use"]
         calls = [judging.call(block["id"], block["name"], block["input"]) for block in called]
-        return await self._store.steps.record_reply(at, attempt, _reply(row["model"], prompt, builder, blocks, calls))
+        reply = _reply(row["model"], prompt, builder, blocks, calls)
+        schema = schema_of(row)
+        if schema is not None and not calls:
+            reply = replace(reply, answer=await answer_of_reply(schema, reply.text, self._masker))
+        return await self._store.steps.record_reply(at, attempt, reply)
 
     async def _stream(
         self,

@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from activities.catalog import Catalog
 from activities.reply import DEEPEST, digest
+from activities.results import offered_with, schema_of
 from activities.tools.spec import ToolSpec
 from session.events import ResultError
 from session.masking import Masker
@@ -67,7 +68,9 @@ class Offers:
             stored = await self._store.toolsets.get(kept) or self.catalog.tools()
             self._known[kept] = {tool.name: tool for tool in stored}
         allowed = json.loads(row["settings"])["allowedTools"]
-        return {name: tool for name, tool in self._known[kept].items() if is_offered(name, allowed)}
+        tools = {name: tool for name, tool in self._known[kept].items() if is_offered(name, allowed)}
+        schema = schema_of(row)
+        return tools if schema is None else offered_with(schema, tools)
 
 
 async def rules_of(row: Mapping[str, Any], store: Store) -> Rules:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from activities.results import schema_of
 from activities.surroundings import Surroundings
 from activities.surveying import survey
 from session.masking import Masker
@@ -51,6 +52,7 @@ class Prompts:
             today=datetime.fromtimestamp(row["created_ms"] / 1000, UTC).date().isoformat(),
             facts=await self._facts(row) if agent else None,
             passages=[replace(one, text=mask(one.text)) for one in passages],
+            schema=schema_of(row),
         )
 
     async def _facts(self, row: Mapping[str, Any]) -> WorkspaceFacts | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from activities.provider_errors import Cut
+from session.structured import is_deeper
 from session.usage import Usage
 
 Fragment = tuple[Literal["thinking", "text"], str]
@@ -117,7 +118,7 @@ class ReplyBuilder:
         text = "".join(block.pieces)
         try:
             value = json.loads(text) if text.strip() else block.start.get("input") or {}
-            if _is_deeper(value, DEEPEST):
+            if is_deeper(value, DEEPEST):
                 raise RecursionError
         except RecursionError:
             self.deep.add(block.start["id"])
@@ -133,17 +134,6 @@ class ReplyBuilder:
         """What may be kept of a reply that was stopped: its text. Half a thought or half a call is worth nothing."""
         texts = ["".join(block.pieces) for block in self._blocks if block.start["type"] == "text"]
         return [{"type": "text", "text": text} for text in texts if text]
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects stand within each other at more than so many levels."""
-    held = [value]
-    for _ in range(levels + 1):
-        held = [one for one in held if isinstance(one, list | dict)]
-        if not held:
-            return False
-        held = [inner for one in held for inner in (one.values() if isinstance(one, dict) else one)]
-    return True
 
 
 def _encodable(text: str) -> str:

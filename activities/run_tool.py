@@ -14,15 +14,17 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import alive
+from activities.results import RESULT, answer_of_completion, schema_of
 from activities.stopping import Stopped, until_stopped
 from activities.surroundings import SessionMemory, SessionShelf, Surroundings
 from activities.tools.spec import ToolContext, ToolError, ToolOutput, ToolSpec, Whole, call
 from session.events import Result, ResultError, ToolProgress
 from session.live import tool_scope
-from session.vocabulary import Effect
+from session.vocabulary import COMPLETE_TASK, Effect
 from session.wire import RUN_TOOL, ToolFate, ToolRef
 from store import Store
 from store.calls import Claim
+from store.results import Answer
 
 _STOPPED: dict[str, tuple[str, str]] = {
     "cancelled": ("CANCELLED", "The session was cancelled while this call ran; it was stopped."),
@@ -56,8 +58,9 @@ class ToolCalls:
         began = time.monotonic()
         interrupted = False
         whole: Whole | None = None
+        answer: Answer | None = None
         try:
-            output = await until_stopped(self._call(at, attempt, claim), at.at, self._store.bus)
+            output, answer = await until_stopped(self._done(at, attempt, claim), at.at, self._store.bus)
             result = Result(success=True, content=output.content, truncated=output.truncated or None)
             whole = output.whole
         except ToolError as error:
@@ -69,19 +72,28 @@ class ToolCalls:
         duration_ms = round((time.monotonic() - began) * 1000)
         try:
             pieces = whole.pieces() if whole is not None else None
-            fate = await self._store.calls.record(at, attempt, _edited(claim, result), duration_ms, pieces)
+            fate = await self._store.calls.record(at, attempt, _edited(claim, result), duration_ms, pieces, answer)
         finally:
             if whole is not None:
                 whole.close()
         return ToolFate(fate.call_id, fate.status, fate.duration_ms, interrupted)
 
-    async def _call(self, at: ToolRef, attempt: int, claim: Claim) -> ToolOutput:
+    async def _done(self, at: ToolRef, attempt: int, claim: Claim) -> tuple[ToolOutput, Answer | None]:
+        """The call's output; where it completes the task of a session with a schema, its `result` held against that."""
+        schema = schema_of(claim.session) if claim.call["name"] == COMPLETE_TASK else None
+        if schema is None:
+            return await self._call(at, attempt, claim, claim.arguments), None
+        others = {name: value for name, value in claim.arguments.items() if name != RESULT}
+        output = await self._call(at, attempt, claim, others)
+        return output, await answer_of_completion(schema, claim.arguments, self._around.masker)
+
+    async def _call(self, at: ToolRef, attempt: int, claim: Claim, arguments: dict[str, Any]) -> ToolOutput:
         spec = self._around.catalog.spec(claim.call["name"])
         if spec is None:
             told = "this tool was there when the session began and is not now; go on without it"
             raise ToolError("TOOL_GONE", f"{claim.call['name']}: {told}")
         try:
-            return await call(spec, claim.arguments, self._context(at, attempt, claim.session, spec))
+            return await call(spec, arguments, self._context(at, attempt, claim.session, spec))
         except (ToolError, ApplicationError):
             raise
         except Exception as error:  # a tool that breaks is an error for the model, not the end of the session

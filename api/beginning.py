@@ -15,6 +15,7 @@ from fastapi import Depends, Header, Request
 
 from activities.admitting import tell_admitted
 from activities.catalog import Catalog
+from activities.results import fault_of_schema
 from activities.tools import TOOLS
 from api.parts import Parts
 from api.problems import Problem, invalid
@@ -54,6 +55,8 @@ async def begin(parts: Parts, fields: StartFields, caller: Starter, conversation
     model = fields.model or parts.settings.model
     check(fields, model)
     await check_tools(parts, fields)
+    if fields.response_schema is not None and (fault := await fault_of_schema(fields.response_schema)):
+        raise invalid("responseSchema", fault)
     started = await parts.store.starting.start(fields, model, caller, conversation_id)
     return await launch(parts, started)
 

@@ -6,10 +6,11 @@ own      the client's own text, the workspace and its instructions, passages of 
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from xml.sax.saxutils import quoteattr
 
 from session.passages import Passage
@@ -36,6 +37,9 @@ _MORE_MEMORY: Final = " memory_get reads the lines around one, memory_search fin
 _INSTRUCTIONS: Final = """\
 The workspace's own instructions for those who work in it. The task and what stands above come first where they \
 contradict them."""
+_RESULT: Final = """\
+Your final answer must be JSON that keeps to the JSON Schema below. Give it as `result` of complete_task where you \
+have that tool; otherwise your last reply must be this JSON alone, without any words around it."""
 _CLOSING: Final = re.compile("</(?=passage|instructions)", re.IGNORECASE)
 
 
@@ -74,10 +78,11 @@ def system_prompt(
     today: str,
     facts: WorkspaceFacts | None = None,
     passages: Sequence[Passage] = (),
+    schema: Mapping[str, Any] | None = None,
 ) -> SystemPrompt:
     """The system prompt of a session. `agent`: tools are offered; `preset`: the conversation's preset text; `custom`:
     the client's own text; `today`: a date; `facts`: of the workspace, None where nothing is known of it; `passages`:
-    what was warmed for the session."""
+    what was warmed for the session; `schema`: what its final answer keeps to."""
     own = [custom.strip()] if custom and custom.strip() else []
     if facts is not None:
         own.append(_workspace_part(facts))
@@ -85,9 +90,16 @@ def system_prompt(
             own.append(_instructions_part(facts.instructions))
     if passages:
         own.append(memory_part(passages, agent=agent))
+    if schema is not None:
+        own.append(result_part(schema))
     own.append(f"Today is {today}.")
     shared = [preset.strip(), AGENT] if agent else [preset.strip()]
     return SystemPrompt("\n\n".join(shared), "\n\n".join(own))
+
+
+def result_part(schema: Mapping[str, Any]) -> str:
+    """What the final answer must look like."""
+    return f"{_RESULT}\n{json.dumps(schema, ensure_ascii=False)}"
 
 
 def memory_part(passages: Sequence[Passage], *, agent: bool) -> str:

@@ -106,6 +106,9 @@ class Session(Published):
     cost: float | None
     message_id: str | None
     summary: str | None
+    result: Any = None
+    """The final answer as JSON, where a `responseSchema` was given and it keeps to it; else `resultError` says why."""
+    result_error: str | None = None
     error: SessionError | None
     deadline: str
     created_at: str

@@ -1,10 +1,10 @@
 """What a client may say when it starts a session: the fields, their bounds and defaults (CONTRACT §2, Start fields)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
-from session.model import Metadata, Published, Text
+from session.model import Metadata, Published, Text, is_json
 from session.vocabulary import (
     MAX_CONTENT_CHARS,
     MAX_STEPS,
@@ -45,6 +45,7 @@ class StartFields(Published):
     workspace: Annotated[Text, StringConstraints(min_length=1, max_length=400)] | None = None
     memory_session_id: Annotated[Text, StringConstraints(min_length=1, max_length=128)] | None = None
     metadata: Metadata = Field(default_factory=dict)
+    response_schema: Annotated[dict[str, Any], AfterValidator(is_json)] | None = None
     on_conflict: Literal["reject"] = "reject"
 
     @field_validator("workspace")
@@ -73,6 +74,7 @@ SETTINGS = frozenset(
         "workspace",
         "memory_session_id",
         "metadata",
+        "response_schema",
     }
 )
 """Fields that are kept with the session as one JSON document; the others have columns of their own."""

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, func, select, update
 
 from session.auditing import AuditKind, AuditStatus
-from session.budget import Budget
 from session.events import Result, ResultError, ToolResulted
 from session.live import tool_scope
 from session.usage import Usage
@@ -21,6 +20,7 @@ from store.completing import complete_step
 from store.database import Row, first
 from store.interjections import waits
 from store.ledger import Fenced, Ledger, Ledgers, NotFound, SessionOver
+from store.results import Answer, has_step_left, taken
 from store.schema import sessions, tool_calls, turns
 from store.shelves import keep_output
 from store.waiting import lapse, not_approved, of_call
@@ -146,12 +146,18 @@ class Calls:
         return Claim(row, row, _fate(row) if row["result"] is not None else None)
 
     async def record(
-        self, at: ToolRef, attempt: int, result: Result, duration_ms: int, whole: Iterable[str] | None = None
+        self,
+        at: ToolRef,
+        attempt: int,
+        result: Result,
+        duration_ms: int,
+        whole: Iterable[str] | None = None,
+        answer: Answer | None = None,
     ) -> ToolFate:
         """Store the result with its fact, and `step:complete` when it was the last one. The first result wins.
 
-        `whole`: all of a result that was too long to show, in pieces. Raises SessionOver, Fenced (a side-effecting call
-        was started by somebody else since).
+        `whole`: all of a result that was too long to show, in pieces; `answer`: the session's own result, where the
+        call brought it. Raises SessionOver, Fenced (a side-effecting call was started by somebody else since).
         """
         async with self.ledgers.open(at.at.session_id) as ledger:
             call = await _call(ledger, at)
@@ -164,6 +170,8 @@ class Calls:
                 raise Fenced(f"call {at.call_id} was started by a newer attempt")
             if whole is not None:
                 await keep_output(ledger.connection, ledger.id, at.call_id, whole)
+            if answer is not None:
+                result = taken(ledger, at.at.step, answer, result)
             return await _record(ledger, at, {**call, "attempt": attempt}, result, duration_ms)
 
 
@@ -194,17 +202,9 @@ async def _settled(
         raise SessionOver(ledger.id)
     if call["status"] == "started" and call["effect"] != "readOnly":
         return await _record(ledger, at, call, OUTCOME_UNKNOWN)
-    if call["name"] == COMPLETE_TASK and await _has_more_to_hear(ledger, at.at.step):
+    if call["name"] == COMPLETE_TASK and has_step_left(ledger, at.at.step) and await waits(ledger, at.at.step):
         return await _record(ledger, at, call, SPOKEN_TO, 0, kind="refusal")
     return await _refused(ledger, at, call, approval)
-
-
-async def _has_more_to_hear(ledger: Ledger, step: int) -> bool:
-    """Whether something was said that a later step will see, if the task is not complete yet."""
-    row = ledger.row
-    budget = Budget(row["max_steps"], row["max_budget"], row["max_cost_usd"])
-    ends = step >= budget.max_steps or budget.is_spent(ledger.usage, row["cost"])
-    return not ends and await waits(ledger, step)
 
 
 async def _refused(

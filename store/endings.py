@@ -17,6 +17,7 @@ from store.calls import OUTCOME_UNKNOWN, write_result
 from store.database import Row, every
 from store.ledger import Ledger, Ledgers
 from store.memory_writing import keep_summary
+from store.results import note_absence
 from store.rows import tool_call_of
 from store.schema import conversations, messages, tool_calls, turns
 from store.waiting import lapse, not_given, pending_of
@@ -54,6 +55,7 @@ class Endings:
                 ledger.append(f"end/{fact.type}", fact)
             if closing.status == "completed" and (done.last_text or done.completion):
                 await keep_summary(ledger, closing.summary)
+            note_absence(ledger, ending.reason)
             ledger.move(closing.status)
             ledger.changes |= {
                 "stop_reason": ending.reason,

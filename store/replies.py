@@ -11,6 +11,7 @@ from session.prompt import SystemPrompt
 from session.usage import Usage
 from session.vocabulary import SecurityLevel
 from session.wire import CallRef
+from store.results import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class NewCall:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A model's reply on its way into the store: its blocks as received, and what is told of it. `prompt`: the system
-    prompt that it was made with."""
+    prompt that it was made with; `answer`: what it is as the session's result, where it calls nothing."""
 
     model: str
     blocks: list[dict[str, Any]]
@@ -44,6 +45,7 @@ class Reply:
     text: str = ""
     calls: Sequence[NewCall] = ()
     prompt: SystemPrompt | None = None
+    answer: Answer | None = None
 
 
 def reply_facts(reply: Reply, step: int, *, shown: bool) -> list[tuple[str, Event]]:

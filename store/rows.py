@@ -44,6 +44,8 @@ def session_of(row: Mapping[str, Any]) -> Session:
         cost=row["cost"],
         message_id=row["message_id"],
         summary=row["summary"],
+        result=json.loads(row["result"]) if row["result"] else None,
+        result_error=row["result_error"],
         error=SessionError(**error) if error else None,
         deadline=iso(row["deadline_ms"]),
         created_at=iso(row["created_ms"]),

@@ -26,6 +26,7 @@ from store.interjections import show_waiting, waits
 from store.ledger import Fenced, Ledger, Ledgers, SessionOver
 from store.prompts import keep
 from store.replies import NewCall, Reply, reply_facts
+from store.results import take_reply
 from store.schema import tool_calls, turns
 from store.waiting import asked, require
 
@@ -172,6 +173,8 @@ class Steps:
                     await require(ledger, at.step, call)
             if not reply.calls:
                 await complete_step(ledger, at.step, reply.usage, 0)
+                if reply.answer is not None and not await waits(ledger, at.step):
+                    await take_reply(ledger, at.step, reply.answer)
             return await _told(ledger, at.step, reply.usage, reply.cost, [call.ref for call in reply.calls])
 
     def _gated(self, ledger: Ledger, call: NewCall) -> NewCall:

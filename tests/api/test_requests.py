@@ -107,6 +107,7 @@ async def test_effort_is_a_budget_of_steps(http: httpx.AsyncClient, effort: str,
 
 FIELDS = {"id", "conversationId", "status", "stopReason", "goal", "model", "provider", "effort", "maxSteps"}
 FIELDS |= {"maxBudget", "showThinking", "securityMode", "step", "usage", "cost", "messageId", "summary", "error"}
+FIELDS |= {"result", "resultError"}
 FIELDS |= {"deadline", "createdAt", "queuedAt", "startedAt", "endedAt", "progress"}
 POSTS = ["/api/sessions", "/api/chat/conversations/conv_x/messages", "/api/chat/conversations/conv_x/messages/agentic"]
 

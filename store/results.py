@@ -1,0 +1,74 @@
+"""Structured results as they are recorded, and the one rule of their repair.
+
+A final answer that keeps to the session's schema is its `result`. The first one that does not is told to the model,
+which may repair it in another step, whichever way the answer came. The second, or one after which no step is left,
+stands: `result` stays null and `result_error` says why. Until then `result_error` says what was wrong with the first.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from session.budget import Budget
+from session.events import Result, ResultError
+from session.vocabulary import StopReason
+from store.interjections import interject
+from store.ledger import Ledger
+
+_REPAIR = (
+    "Your final answer does not keep to the JSON Schema that was asked for: {fault}\n\nGive the whole answer again, and"
+    " it alone: as JSON of this schema, without any words around it (or as `result` of complete_task, if you have that"
+    " tool). This is the only repair."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A final answer held against the schema: `value` is its JSON (secrets masked), or `fault` says what is wrong."""
+
+    value: str | None = None
+    fault: str = ""
+
+
+def has_step_left(ledger: Ledger, step: int) -> bool:
+    """Whether the session's limits let another step follow this one."""
+    row = ledger.row
+    budget = Budget(row["max_steps"], row["max_budget"], row["max_cost_usd"])
+    return step < budget.max_steps and not budget.is_spent(ledger.usage, ledger.value("cost"))
+
+
+def stands(ledger: Ledger, step: int, answer: Answer) -> bool:
+    """Record an answer; False where the model is to repair it."""
+    if answer.value is not None:
+        ledger.changes |= {"result": answer.value, "result_error": None}
+        return True
+    is_first, may_go_on = ledger.value("result_error") is None, has_step_left(ledger, step)
+    end = "" if may_go_on else " (no step was left to repair it)"
+    ledger.changes["result_error"] = answer.fault + end
+    return not (is_first and may_go_on)
+
+
+def taken(ledger: Ledger, step: int, answer: Answer, result: Result) -> Result:
+    """Record the answer of a successful `complete_task`; the result of the call, which is an error where the model is
+    to repair it."""
+    if not stands(ledger, step, answer):
+        told = f"`result` does not keep to its schema: {answer.fault}. Call complete_task once more with one that does."
+        return Result(success=False, error=ResultError(code="RESULT_INVALID", message=told))
+    if answer.value is not None:
+        return result
+    note = f"(`result` was not taken, it does not keep to its schema: {answer.fault})"
+    return result.model_copy(update={"content": f"{result.content}\n{note}"})
+
+
+async def take_reply(ledger: Ledger, step: int, answer: Answer) -> None:
+    """Record the answer of a reply without calls; where it is to be repaired, the session goes on for it."""
+    if not stands(ledger, step, answer):
+        await interject(ledger, "repair", _REPAIR.format(fault=answer.fault))
+
+
+def note_absence(ledger: Ledger, reason: StopReason) -> None:
+    """At a session's end: say why there is no result although one was asked for."""
+    asked = json.loads(ledger.row["settings"]).get("responseSchema") is not None
+    if asked and ledger.value("result") is None and ledger.value("result_error") is None:
+        ledger.changes["result_error"] = f"the session ended ({reason}) without a final answer"
