@@ -11,12 +11,13 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from session.budget import LEAST_OUTPUT
 from session.models import ModelCard, card
 from session.tooling import Tool
 from session.vocabulary import Effort
 
-MAX_OUTPUT_TOKENS = 32_000
 _THINKING_TOKENS: dict[Effort, int] = {"low": 1_024, "medium": 4_096, "high": 12_000, "max": 24_000}
+_SHORTEST_THOUGHT = 1_024
 _CACHED = {"type": "ephemeral"}
 _WITH_TEMPERATURE = {"anthropic-version": "2023-06-01"}
 """The version of the API that the SDK speaks has no temperature any more; the first one still takes it."""
@@ -27,18 +28,20 @@ def model_request(
     tools: Collection[Tool],
     messages: list[dict[str, Any]],
     system: Sequence[str],
+    allowed: int | None = None,
 ) -> dict[str, Any]:
-    """Arguments of `client.messages.create` for a session's row, the tools it was offered, its messages, and the parts
-    of its system prompt."""
+    """Arguments of `client.messages.create` for a session's row, the tools it was offered, its messages, the parts
+    of its system prompt, and the tokens that its budgets let the reply have."""
     settings = json.loads(row["settings"])
     known = card(row["model"])
+    most = known.output_limit if allowed is None else min(known.output_limit, allowed)
     request: dict[str, Any] = {
         "model": row["model"],
-        "max_tokens": min(MAX_OUTPUT_TOKENS, known.max_output_tokens),
+        "max_tokens": most,
         "system": [{"type": "text", "text": part, "cache_control": _CACHED} for part in system if part],
         "messages": _with_breakpoints(messages),
         "metadata": {"user_id": row["id"]},
-        **_thinking(known, row["effort"], settings["temperature"], row["show_thinking"]),
+        **_thinking(known, row["effort"], most, settings["temperature"], row["show_thinking"]),
     }
     if tools:
         request["tools"] = [_described(tool) for tool in tools]
@@ -49,8 +52,9 @@ def _described(tool: Tool) -> dict[str, Any]:
     return {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
 
 
-def _thinking(known: ModelCard, effort: Effort, temperature: float | None, shown: bool) -> dict[str, Any]:
-    """Effort and thinking as the model takes them. A temperature (where it is taken) excludes thinking."""
+def _thinking(known: ModelCard, effort: Effort, most: int, temperature: float | None, shown: bool) -> dict[str, Any]:
+    """Effort and thinking as the model takes them. A temperature (where it is taken) excludes thinking, and so does
+    a reply that may not be longer than the shortest thought that can be asked for, and something said after it."""
     told: dict[str, Any] = {}
     if known.takes_effort:
         told["output_config"] = {"effort": known.effort(effort)}
@@ -58,10 +62,10 @@ def _thinking(known: ModelCard, effort: Effort, temperature: float | None, shown
         return {**told, "extra_body": {"temperature": temperature}, "extra_headers": _WITH_TEMPERATURE}
     if known.thinking == "adaptive":
         told["thinking"] = {"type": "adaptive", "display": "summarized" if shown else "omitted"}
-    elif known.thinking == "budget":
+    elif known.thinking == "budget" and most >= _SHORTEST_THOUGHT + LEAST_OUTPUT:
         told["thinking"] = {
             "type": "enabled",
-            "budget_tokens": min(_THINKING_TOKENS[effort], known.max_output_tokens - 1),
+            "budget_tokens": min(_THINKING_TOKENS[effort], most - LEAST_OUTPUT),
         }
     return told
 

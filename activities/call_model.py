@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from anthropic import AsyncAnthropic
@@ -31,14 +31,15 @@ from activities.surroundings import Surroundings
 from activities.transcript import Transcript
 from session.events import ContentDelta, ThinkingUpdate
 from session.live import model_scope
-from session.models import cost
+from session.prices import cost
 from session.prompt import SystemPrompt
 from session.tooling import Tool
 from session.wire import CALL_MODEL, PROVIDER_ERROR, ModelReply, StepRef
 from store import Store
 from store.ledger import Fenced, SessionOver
 from store.replies import NewCall, Reply
-from store.steps import Spent
+from store.spending import day_of
+from store.steps import Begun, Spent
 
 _FAILED = "the model call failed; the session's events say why"
 
@@ -65,30 +66,31 @@ class ModelCalls:
             begun = await self._store.steps.begin(at, attempt, await self._offers.current(), self._home)
             if begun.recorded is not None:
                 return begun.recorded
-            return await self._make_call(at, attempt, begun.row)
+            return await self._make_call(at, attempt, begun)
 
-    async def _make_call(self, at: StepRef, attempt: int, row: Mapping[str, Any]) -> ModelReply:
+    async def _make_call(self, at: StepRef, attempt: int, begun: Begun) -> ModelReply:
+        row, day = begun.row, day_of(self._store.database.clock())
         live = _Live(self._store, at, attempt, shown=row["show_thinking"])
         builder = ReplyBuilder()
         tools = await self._offers.of(row)
         prompt = await self._prompts.of(row, at.step, agent=bool(tools))
         try:
-            await until_stopped(self._stream(at, row, tools, prompt, builder, live), at, self._store.bus)
+            await until_stopped(self._stream(at, begun, tools, prompt, builder, live), at, self._store.bus)
             blocks = builder.blocks()
         except Stopped:
-            reply = _reply(row["model"], prompt, builder, builder.partial_blocks())
+            reply = _reply(row["model"], day, prompt, builder, builder.partial_blocks())
             await self._store.steps.record_partial(at, attempt, reply)
             return ModelReply(reply.usage, reply.cost, interrupted=True)
         except Exception as error:
             if not is_provider_error(error):
                 raise
-            spent = Spent(builder.usage, cost(row["model"], builder.usage))
+            spent = Spent(builder.usage, cost(row["model"], builder.usage, day))
             raise await self._failure(at, attempt, error, spent) from None
         rules = await rules_of(row, self._store)
         judging = Judging(rules, tools, self._offers.catalog, self._masker, builder.cut, builder.deep)
         called = [block for block in blocks if block["type"] == "tool_use"]
         calls = [judging.call(block["id"], block["name"], block["input"]) for block in called]
-        reply = _reply(row["model"], prompt, builder, blocks, calls)
+        reply = _reply(row["model"], day, prompt, builder, blocks, calls)
         schema = schema_of(row)
         if schema is not None and not calls:
             reply = replace(reply, answer=await answer_of_reply(schema, reply.text, self._masker))
@@ -97,7 +99,7 @@ class ModelCalls:
     async def _stream(
         self,
         at: StepRef,
-        row: Mapping[str, Any],
+        begun: Begun,
         tools: dict[str, Tool],
         prompt: SystemPrompt,
         builder: ReplyBuilder,
@@ -105,8 +107,8 @@ class ModelCalls:
     ) -> None:
         if not self._client.api_key:
             raise NoKey
-        messages = await self._transcript.messages(row, at.step)
-        request = model_request(row, tools.values(), messages, prompt)
+        messages = await self._transcript.messages(begun.row, at.step)
+        request = model_request(begun.row, tools.values(), messages, prompt, begun.allowed)
         try:
             async with self._client.messages.with_streaming_response.create(**request, stream=True) as answer:
                 builder.request_id = answer.headers.get("request-id")
@@ -186,6 +188,7 @@ class _Live:
 
 def _reply(
     model: str,
+    day: date,
     prompt: SystemPrompt,
     builder: ReplyBuilder,
     blocks: list[dict[str, Any]],
@@ -195,7 +198,7 @@ def _reply(
         model=model,
         blocks=blocks,
         usage=builder.usage,
-        cost=cost(model, builder.usage),
+        cost=cost(model, builder.usage, day),
         stop_reason=builder.stop_reason,
         request_id=builder.request_id,
         thinking=thinking_of(blocks),

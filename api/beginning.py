@@ -21,10 +21,12 @@ from api.parts import Parts
 from api.problems import Problem, invalid
 from session.models import card
 from session.patterns import is_pattern, names, tool_name
+from session.prices import price_of
 from session.resources import Session
 from session.start import StartFields
 from session.tooling import Tool
 from store.rows import iso
+from store.spending import day_of
 from store.starting import Caller as Starter
 from store.starting import Started
 
@@ -53,7 +55,7 @@ async def begin(parts: Parts, fields: StartFields, caller: Starter, conversation
     """Store and start a session. Raises Problem 422, NotFound, Conflict, KeyReused, QueueFull,
     StoreUnavailable, TemporalAway."""
     model = fields.model or parts.settings.model
-    check(fields, model)
+    check(fields, model, parts.store.database.clock())
     await check_tools(parts, fields)
     if fields.response_schema is not None and (fault := await fault_of_schema(fields.response_schema)):
         raise invalid("responseSchema", fault)
@@ -78,7 +80,7 @@ async def launch(parts: Parts, started: Started) -> Started:
     return Started(Session.model_validate(session.model_copy(update=queued)), started.is_new)
 
 
-def check(fields: StartFields, model: str) -> None:
+def check(fields: StartFields, model: str, now_ms: int) -> None:
     """Refuse what the model or this server cannot do. Raises Problem 422 naming the field."""
     known = card(model)
     if fields.temperature is not None:
@@ -86,7 +88,7 @@ def check(fields: StartFields, model: str) -> None:
             raise invalid("temperature", f"{model} takes no temperature; leave it out or choose another model")
         if fields.temperature > 1:
             raise invalid("temperature", "must be between 0 and 1 for this provider")
-    if fields.max_cost_usd is not None and known.price is None:
+    if fields.max_cost_usd is not None and price_of(model, day_of(now_ms)) is None:
         raise invalid("maxCostUsd", f"the price of {model} is not known, so it could not be kept; use maxBudget")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response, status
@@ -29,12 +30,14 @@ from api.shapes import (
 )
 from api.stream import EventStream
 from session.live import Position
-from session.models import KNOWN_MODELS, card
+from session.models import card
+from session.prices import KNOWN_MODELS, price_of
 from session.resources import Session
 from session.start import StartFields
 from store.conversations import Taken
 from store.rows import iso
 from store.sessions import Filters
+from store.spending import day_of
 
 router = APIRouter(prefix="/api/chat", tags=["conversations"], responses=ERRORS, route_class=StrictRoute)
 _FAILED = {"TIMEOUT": 504, "PROVIDER_ERROR": 502, "CANCELLED": 409}
@@ -72,7 +75,14 @@ async def read(conversation_id: str, parts: PartsOf, caller: Caller) -> WholeCon
     """A conversation with its messages; assistant messages carry their tool calls."""
     conversation, active = await parts.store.conversations.get(conversation_id)
     messages = await parts.store.conversations.messages(conversation_id)
-    return WholeConversation(conversation=conversation, messages=messages, active_session_id=active)
+    usage, cost = await parts.store.conversations.spent(conversation_id)
+    return WholeConversation(
+        conversation=conversation,
+        messages=messages,
+        active_session_id=active,
+        usage=usage.published(),
+        cost=cost,
+    )
 
 
 @router.patch("/conversations/{conversation_id}")
@@ -101,12 +111,15 @@ async def export(conversation_id: str, response: Response, parts: PartsOf, calle
     while cursor is not None:
         more, cursor = await parts.store.sessions.list(Filters(conversation_id=conversation_id), cursor, 100)
         sessions += more
+    usage, cost = await parts.store.conversations.spent(conversation_id)
     response.headers["Content-Disposition"] = f'attachment; filename="{conversation_id}.json"'
     return Export(
         exported_at=iso(parts.store.database.clock()),
         conversation=conversation,
         messages=messages,
         sessions=sessions,
+        usage=usage.published(),
+        cost=cost,
     )
 
 
@@ -168,13 +181,14 @@ def _failure(session: Session) -> Problem:
 async def models(parts: PartsOf, caller: Caller) -> ModelList:
     """The models that are known, the default first; others may be named as well."""
     default = parts.settings.model
+    today = day_of(parts.store.database.clock())
     names = [default, *(name for name in KNOWN_MODELS if name != default)]
-    return ModelList(models=[_model(name, default) for name in names])
+    return ModelList(models=[_model(name, default, today) for name in names])
 
 
-def _model(name: str, default: str) -> ModelInfo:
+def _model(name: str, default: str, day: date) -> ModelInfo:
     known = card(name)
-    price = known.price
+    price = price_of(name, day)
     dollars = None
     if price is not None:
         dollars = {

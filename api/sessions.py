@@ -201,6 +201,7 @@ async def transcript(session_id: str, parts: PartsOf, caller: Caller) -> Transcr
             model=turn.model,
             stop_reason=turn.stop_reason,
             usage=turn.usage,
+            cost=turn.cost,
             partial=turn.partial,
             messages=step_messages(turn, said),
         )

@@ -76,6 +76,7 @@ class TranscriptStep(Published):
     model: str
     stop_reason: str | None
     usage: dict[str, int]
+    cost: float | None
     partial: bool
     messages: list[dict[str, Any]]
 
@@ -118,9 +119,14 @@ class ConversationList(Published):
 
 
 class WholeConversation(Published):
+    """`usage` and `cost` (USD): of all its sessions, the running one too; a cost is null where a part of it is not
+    known."""
+
     conversation: Conversation
     messages: list[Message]
     active_session_id: str | None
+    usage: dict[str, int]
+    cost: float | None
 
 
 class Export(Published):
@@ -128,6 +134,8 @@ class Export(Published):
     conversation: Conversation
     messages: list[Message]
     sessions: list[Session]
+    usage: dict[str, int]
+    cost: float | None
 
 
 class PlainMessage(Published):

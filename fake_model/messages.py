@@ -107,6 +107,7 @@ class Messages:
             thinks=thinks,
             hidden=display == "omitted" if display else rules is not None and rules.hides_thinking,
             broken=isinstance(fault, BadToolJson),
+            max_tokens=body["max_tokens"],
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,12 +35,12 @@ class Reply:
     deltas: list[Delta] = field(default_factory=list)
     tail: bytes = b""
     content: list[JsonObject] = field(default_factory=list)
+    stopped: JsonObject = field(default_factory=dict)
 
     def message(self) -> JsonObject:
         """The whole reply as a Message."""
         usage = {**self.bill.as_usage(), "output_tokens": self.output_tokens}
-        stopped = {"stop_reason": self.turn.reason, "stop_sequence": None}
-        return {**_message(self, usage), "content": self.content, **stopped}
+        return {**_message(self, usage), "content": self.content, **self.stopped}
 
     def tokens_sent(self, deltas: int) -> int:
         """Output tokens to pay when the stream ended after so many deltas."""
@@ -73,21 +74,47 @@ class _Layout:
             self.chars += chars
         self._edges += last + frames.block_stop(index)
 
-    def finish(self) -> None:
+    def finish(self, max_tokens: int) -> None:
         reply = self.reply
         override = reply.turn.output_tokens
         reply.output_tokens = max(1, tokens(self.chars)) if override is None else override
+        reason = reply.turn.reason
+        if reply.output_tokens > max_tokens:
+            self._cut(max_tokens)
+            reason = "max_tokens"
         usage = {**reply.bill.as_usage(), "output_tokens": reply.output_tokens}
-        stopped = {"stop_reason": reply.turn.reason, "stop_sequence": None}
-        ending = frames.event("message_delta", {"delta": stopped, "usage": usage})
+        reply.stopped = {"stop_reason": reason, "stop_sequence": None}
+        ending = frames.event("message_delta", {"delta": reply.stopped, "usage": usage})
         reply.tail = self._edges + ending + frames.MESSAGE_STOP
+
+    def _cut(self, max_tokens: int) -> None:
+        """Keep the deltas that the limit has room for; the block of the last one ends there. All of the limit is paid.
+        A message without streaming keeps the whole blocks before that one."""
+        reply = self.reply
+        kept = bisect_right(range(len(reply.deltas) + 1), max_tokens, key=reply.tokens_sent) - 1
+        reply.deltas = reply.deltas[:kept]
+        if reply.turn.output_tokens is not None:
+            reply.turn = reply.turn.model_copy(update={"output_tokens": max_tokens})
+        reply.output_tokens = max_tokens
+        index = reply.deltas[-1].block if kept else 0
+        reply.content = reply.content[:index]
+        self._edges = frames.block_stop(index) if kept else b""
 
 
 def lay_out(
-    turn: Turn, *, name: str, model: str, bill: Bill, prompt: bytes, thinks: bool, hidden: bool, broken: bool
+    turn: Turn,
+    *,
+    name: str,
+    model: str,
+    bill: Bill,
+    prompt: bytes,
+    thinks: bool,
+    hidden: bool,
+    broken: bool,
+    max_tokens: int,
 ) -> Reply:
     """The reply that a turn becomes. `name` makes its ids, `hidden` leaves thinking blocks without their text (they are
-    paid all the same), `broken` cuts the JSON of the last tool's input."""
+    paid all the same), `broken` cuts the JSON of the last tool's input, and `max_tokens` ends what would be longer."""
     reply = Reply(name=name, model=model, turn=turn, bill=bill)
     started = {**_message(reply, {**bill.as_usage(), "output_tokens": 1}), "content": []}
     reply.head = frames.event("message_start", {"message": started}) + frames.PING
@@ -98,7 +125,7 @@ def lay_out(
     for index, tool in enumerate(turn.tools):
         called = signing.tool_use_id(name, index, signature)
         _call(layout, tool, called, turn.chunk_chars, broken=broken and index == len(turn.tools) - 1)
-    layout.finish()
+    layout.finish(max_tokens)
     return reply
 
 

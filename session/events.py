@@ -182,10 +182,16 @@ class StepRetry(Event):
 
 
 class BudgetWarning(Event):
+    """`percentUsed`: of the budget that is nearer to its end. `cost` and `maxCostUsd` are there where money is limited,
+    `maxBudget` is null where tokens are not."""
+
+    optional = frozenset({"cost", "maxCostUsd"})
     type: Literal["budget:warning"] = "budget:warning"
     percent_used: int
     used_budget: int
-    max_budget: int
+    max_budget: int | None
+    cost: float | None = None
+    max_cost_usd: float | None = None
 
 
 class ModelRef(Published):

@@ -4,10 +4,11 @@ The rules, in the order in which they are asked before every move:
 
 1. Tools that the last reply called run before anything else is decided, so every `tool_use` gets its result (G6).
 2. A successful `complete_task` ends the session as `taskCompleted`.
-3. A reply without tool calls ends it as `endTurn`, unless something was said to the session meanwhile.
-4. The same call with the same arguments three times running ends it as `loopDetected`.
-5. The step limit, then the token or money budget, end it before the next model call is paid for.
-6. Otherwise the model is called for the next step.
+3. A reply without tool calls that the budget cut short ends it as `budgetExceeded`.
+4. Any other without tool calls ends it as `endTurn`, unless something was said to the session meanwhile.
+5. The same call with the same arguments three times running ends it as `loopDetected`.
+6. The step limit, then the token or money budget, end it before the next model call is paid for.
+7. Otherwise the model is called for the next step.
 
 Deadline, cancel and failures are not decided here: they arrive from outside and end the session whatever its state.
 A move applied in the wrong state raises and changes nothing.
@@ -62,6 +63,8 @@ class State:
     cost: float | None = None
     pending: tuple[CallRef, ...] = ()
     ended_turn: bool = False
+    spent: bool = False
+    cut_short: bool = False
     task_completed: bool = False
     last_digest: str = ""
     repeats: int = 0
@@ -73,13 +76,15 @@ def next_step(state: State) -> Move:
         return RunTools(state.step, state.pending)
     if state.task_completed:
         return Stop("taskCompleted")
+    if state.cut_short:
+        return Stop("budgetExceeded")
     if state.ended_turn:
         return Stop("endTurn")
     if state.repeats >= LOOP_LENGTH:
         return Stop("loopDetected")
     if state.step >= state.budget.max_steps:
         return Stop("maxSteps")
-    if state.budget.is_spent(state.usage, state.cost):
+    if state.spent:
         return Stop("budgetExceeded")
     return CallModel(state.step + 1)
 
@@ -101,6 +106,8 @@ def apply_reply(state: State, reply: ModelReply) -> State:
         cost=cost,
         pending=tuple(reply.calls),
         ended_turn=not reply.calls and not reply.more,
+        spent=state.budget.is_spent(usage.total_tokens, cost) if reply.spent is None else reply.spent,
+        cut_short=reply.cut_short and not reply.calls,
         last_digest=digest,
         repeats=repeats,
     )

@@ -100,7 +100,8 @@ class ModelReply:
 
     `total` and `total_cost`: what the session has spent with this reply, cut attempts included. `home`: the workspace
     root that holds the session's workspace. `more`: something was said to the session meanwhile, so a reply without
-    calls does not end it.
+    calls does not end it. `spent`: the budget leaves no further call; None where that was not said yet (replies that
+    were recorded before it was). `cut_short`: the budget ended this reply, or left nothing to call the model with.
     """
 
     usage: Usage = field(default_factory=Usage)
@@ -111,6 +112,8 @@ class ModelReply:
     total_cost: float | None = None
     home: str = ""
     more: bool = False
+    spent: bool | None = None
+    cut_short: bool = False
 
 
 @dataclass(frozen=True, slots=True)

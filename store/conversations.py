@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from functools import reduce
+from operator import add
 from typing import Any
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from session.resources import Conversation, Message, ToolCall
+from session.usage import Usage
 from store.cursor import newest_first, page
 from store.database import Database, StoreConnection, every, first
 from store.ledger import NotFound
 from store.retention import remove
 from store.rows import conversation_of, message_of, tool_call_of
-from store.schema import conversations, messages, tool_calls
+from store.schema import conversations, messages, sessions, tool_calls
 from store.starting import Conflict
+
+_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+_ALL_TOKENS: ColumnElement[int] = reduce(add, (sessions.c[name] for name in _TOKENS))
+_SPENT = select(
+    *(func.sum(sessions.c[name]).label(name) for name in _TOKENS),
+    func.sum(sessions.c.cost).label("cost"),
+    func.count().filter(sessions.c.cost.is_(None), _ALL_TOKENS > 0).label("unpriced"),
+).where(sessions.c.conversation_id == bindparam("conversation"))
 
 Messages = list[Message]
 Calls = list[ToolCall]
@@ -90,6 +101,13 @@ class Conversations:
             answered = [row["session_id"]] if row["role"] == "assistant" and row["session_id"] else []
             calls = await self._calls(connection, answered)
         return message_of(row, calls.get(row["session_id"], []) if row["role"] == "assistant" else [])
+
+    async def spent(self, conversation_id: str) -> tuple[Usage, float | None]:
+        """What all sessions of a conversation have spent; the cost (USD) is None where that of a part is not known."""
+        async with self.database.read() as connection:
+            row = await first(connection, _SPENT, conversation=conversation_id)
+        assert row is not None
+        return Usage(*(int(row[name] or 0) for name in _TOKENS)), None if row["unpriced"] else float(row["cost"] or 0)
 
     async def tool_calls(self, session_id: str) -> Calls:
         """A session's tool calls, in order, with the results that there are."""

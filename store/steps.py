@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 from pydantic_core import to_json
 from sqlalchemy import bindparam, delete, insert, select
 
+from session.budget import budgeted
 from session.events import Content, StepRetry, StepStart, ThinkingStart
 from session.live import model_scope
 from session.usage import Usage
 from session.wire import CallRef, ModelReply, StepRef
-from store.completing import complete_step
+from store.completing import complete_step, warn
 from store.database import Row, first
 from store.homes import settle
 from store.interjections import show_waiting, waits
@@ -28,10 +29,12 @@ from store.prompts import keep
 from store.replies import NewCall, Reply, reply_facts
 from store.results import take_reply
 from store.schema import tool_calls, turns
+from store.spending import allowed, cuts_short, spend
 from store.waiting import asked, require
 
 _THIS_TURN = (turns.c.session_id == bindparam("session"), turns.c.step == bindparam("at_step"))
-_TURN = select(turns.c.usage, turns.c.cost, turns.c.calls, turns.c.partial).where(*_THIS_TURN)
+_TOLD = (turns.c.step, turns.c.usage, turns.c.cost, turns.c.calls, turns.c.model, turns.c.stop_reason, turns.c.partial)
+_TURN = select(*_TOLD).where(*_THIS_TURN)
 _FORGET_TURN = delete(turns).where(*_THIS_TURN)
 _NEW_TURN = insert(turns)
 _NEW_CALLS = insert(tool_calls)
@@ -49,10 +52,12 @@ NOTHING = Spent(Usage(), None)
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A step that may go on: the session's row, or the reply that was recorded by an earlier attempt."""
+    """A step that may go on: the session's row, or the reply that was recorded by an earlier attempt. `allowed`: the
+    tokens that the session's budgets let the reply have, None without a budget."""
 
     row: Mapping[str, Any]
     recorded: ModelReply | None = None
+    allowed: int | None = None
 
 
 def fence(ledger: Ledger, at: StepRef, attempt: int) -> None:
@@ -78,7 +83,8 @@ class Steps:
         """Begin (or begin again) a step: `step:start` once, `step:retry` for later attempts, status `running`.
 
         `toolset`: the digest of the tools that this worker offers, `home`: its workspace root, each kept if the session
-        has none yet. Returns the recorded reply if there is one. Raises NotFound, SessionOver, Fenced.
+        has none yet. Returns the recorded reply if there is one; where the budget leaves no call, nothing is begun and
+        the reply is one that it cut short. Raises NotFound, SessionOver, Fenced.
         """
         async with self.ledgers.open(at.session_id) as ledger:
             row = ledger.row
@@ -89,6 +95,10 @@ class Steps:
             begun_before = row["step"] == at.step
             if (at.epoch_ms, at.step, attempt) <= (row["epoch_ms"], row["step"], row["attempt"]):
                 raise Fenced(f"step {at.step} was begun by a newer attempt")
+            allowance = await allowed(ledger, at.step)
+            if allowance == 0:
+                await warn(ledger)
+                return Begun(row, ModelReply(total=ledger.usage, total_cost=row["cost"], spent=True, cut_short=True))
             ledger.changes |= {"epoch_ms": at.epoch_ms, "step": at.step, "attempt": attempt}
             if row["toolset"] is None and toolset is not None:
                 ledger.changes["toolset"] = toolset
@@ -102,7 +112,7 @@ class Steps:
             else:
                 self._start_step(ledger, at, attempt)
                 await show_waiting(ledger, at.step)
-        return Begun({**row, "toolset": ledger.value("toolset"), "home": ledger.value("home")})
+        return Begun({**row, "toolset": ledger.value("toolset"), "home": ledger.value("home")}, allowed=allowance)
 
     def _start_step(self, ledger: Ledger, at: StepRef, attempt: int) -> None:
         ledger.changes["step_started_ms"] = ledger.now_ms
@@ -114,7 +124,7 @@ class Steps:
             step=at.step,
             attempt=attempt,
             max_steps=ledger.row["max_steps"],
-            used_budget=ledger.usage.total_tokens,
+            used_budget=budgeted(ledger.usage),
             max_budget=ledger.row["max_budget"],
         )
         ledger.append(f"step/{at.step}", started, closes=model_scope(at.step), attempt=attempt)
@@ -132,7 +142,7 @@ class Steps:
             if not await ledger.has_fact(key):
                 coming = StepRetry(step=at.step, attempt=attempt + 1, reason=reason, retry_after_ms=retry_after_ms)
                 ledger.append(key, coming, closes=model_scope(at.step), attempt=attempt + 1)
-                _spend(ledger, *spent)
+                spend(ledger, *spent)
 
     async def note_failure(self, at: StepRef, attempt: int, reason: str, spent: Spent = NOTHING) -> None:
         """The step cannot be made: keep the provider's words for the session's closing. Raises as `fence`.
@@ -142,7 +152,7 @@ class Steps:
         async with self.ledgers.open(at.session_id) as ledger:
             fence(ledger, at, attempt)
             ledger.changes["failure"] = reason
-            _spend(ledger, *spent)
+            spend(ledger, *spent)
 
     async def start_thinking(self, at: StepRef, attempt: int) -> None:
         """The first piece of reasoning arrived; said once per step, whatever attempt. Raises as `fence`."""
@@ -160,12 +170,12 @@ class Steps:
         async with self.ledgers.open(at.session_id) as ledger:
             known = await _turn(ledger, at.step)
             if known is not None and not known["partial"]:
-                return await _reply_of(ledger, at.step, known)
+                return await _reply_of(ledger, known)
             fence(ledger, at, attempt)
             reply = replace(reply, calls=[self._gated(ledger, call) for call in reply.calls])
-            await _put_turn(ledger, at.step, reply, partial=False, again=known is not None)
+            turn = await _put_turn(ledger, at.step, reply, partial=False, again=known is not None)
             await _insert_calls(ledger, at.step, reply.calls)
-            _spend(ledger, reply.usage, reply.cost)
+            spend(ledger, reply.usage, reply.cost)
             for key, fact in reply_facts(reply, at.step, shown=ledger.row["show_thinking"]):
                 ledger.append(f"step/{at.step}/{key}", fact, closes=model_scope(at.step))
             for call in reply.calls:
@@ -175,7 +185,7 @@ class Steps:
                 await complete_step(ledger, at.step, reply.usage, 0)
                 if reply.answer is not None and not await waits(ledger, at.step):
                     await take_reply(ledger, at.step, reply.answer)
-            return await _told(ledger, at.step, reply.usage, reply.cost, [call.ref for call in reply.calls])
+            return await _reply_of(ledger, turn)
 
     def _gated(self, ledger: Ledger, call: NewCall) -> NewCall:
         return replace(call, ref=asked(ledger, call, self.database.new_id("appr"))) if call.ref.gate == "ask" else call
@@ -191,7 +201,7 @@ class Steps:
             known = await _turn(ledger, at.step)
             if known is not None and not known["partial"]:
                 return
-            _spend(ledger, reply.usage, reply.cost)
+            spend(ledger, reply.usage, reply.cost)
             if known is not None:
                 return
             blocks = [block for block in reply.blocks if block.get("type") != "tool_use"]
@@ -212,21 +222,26 @@ async def _turn(ledger: Ledger, step: int) -> Row | None:
 
 async def _recorded(ledger: Ledger, step: int) -> ModelReply | None:
     turn = await _turn(ledger, step)
-    return None if turn is None or turn["partial"] else await _reply_of(ledger, step, turn)
+    return None if turn is None or turn["partial"] else await _reply_of(ledger, turn)
 
 
-async def _reply_of(ledger: Ledger, step: int, turn: Row) -> ModelReply:
+async def _reply_of(ledger: Ledger, turn: Row) -> ModelReply:
     calls = [CallRef(**call) for call in json.loads(turn["calls"])]
-    return await _told(ledger, step, Usage(**json.loads(turn["usage"])), turn["cost"], calls)
+    usage = Usage(**json.loads(turn["usage"]))
+    return ModelReply(
+        usage=usage,
+        cost=turn["cost"],
+        calls=calls,
+        total=ledger.usage,
+        total_cost=ledger.value("cost"),
+        home=ledger.value("home") or "",
+        more=not calls and await waits(ledger, turn["step"]),
+        spent=await allowed(ledger, turn["step"] + 1) == 0,
+        cut_short=cuts_short(ledger.row, turn["model"], turn["stop_reason"], usage),
+    )
 
 
-async def _told(ledger: Ledger, step: int, usage: Usage, cost: float | None, calls: list[CallRef]) -> ModelReply:
-    home = ledger.value("home") or ""
-    more = not calls and await waits(ledger, step)
-    return ModelReply(usage, cost, calls, False, ledger.usage, ledger.value("cost"), home, more)
-
-
-async def _put_turn(ledger: Ledger, step: int, reply: Reply, *, partial: bool, again: bool) -> None:
+async def _put_turn(ledger: Ledger, step: int, reply: Reply, *, partial: bool, again: bool) -> Row:
     """Store the step's turn; `again`: over the cut one that is there."""
     if again:
         await ledger.connection.execute(_FORGET_TURN, {"session": ledger.id, "at_step": step})
@@ -246,6 +261,7 @@ async def _put_turn(ledger: Ledger, step: int, reply: Reply, *, partial: bool, a
     await ledger.connection.execute(_NEW_TURN, values)
     if step == 1 and reply.prompt is not None:
         await keep(ledger, reply.prompt)
+    return values
 
 
 async def _insert_calls(ledger: Ledger, step: int, calls: Sequence[NewCall]) -> None:
@@ -268,15 +284,3 @@ async def _insert_calls(ledger: Ledger, step: int, calls: Sequence[NewCall]) -> 
         for position, call in enumerate(calls)
     ]
     await ledger.connection.execute(_NEW_CALLS, rows)
-
-
-def _spend(ledger: Ledger, usage: Usage, cost: float | None) -> None:
-    now = ledger.usage + usage
-    ledger.changes |= {
-        "input_tokens": now.input_tokens,
-        "output_tokens": now.output_tokens,
-        "cache_read_tokens": now.cache_read_tokens,
-        "cache_write_tokens": now.cache_write_tokens,
-    }
-    if cost is not None:
-        ledger.changes["cost"] = (ledger.value("cost") or 0.0) + cost

@@ -48,6 +48,7 @@ class Turn:
     stop_reason: str | None
     usage: dict[str, int]
     partial: bool
+    cost: float | None = None
 
 
 class Transcripts:
@@ -99,6 +100,7 @@ def _turn(rows: list[Row]) -> Turn:
         model=row["model"],
         stop_reason=row["stop_reason"],
         usage=json.loads(row["usage"]),
+        cost=row["cost"],
         partial=row["partial"],
     )
 

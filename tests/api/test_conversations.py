@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from fake_model.serve import Running
-from session.models import KNOWN_MODELS
+from session.prices import KNOWN_MODELS
 from tests.support.asking import Json, cancel, conversation, follow, get, names_field, play, problem, session, start
 from tests.support.events import the
 from tests.support.stack import Stack
@@ -89,7 +89,10 @@ async def test_a_conversation_shows_its_messages_with_tool_calls_and_the_session
     await follow(http, done["id"])
     path = f"{CHAT}/{done['conversationId']}"
     told = await get(http, path)
-    assert set(told) == {"conversation", "messages", "activeSessionId"} and told["activeSessionId"] is None
+    assert (
+        set(told) == {"conversation", "messages", "activeSessionId", "usage", "cost"}
+        and told["activeSessionId"] is None
+    )
     user, assistant = told["messages"]
     assert (user["role"], user["content"], user["toolCalls"], user["usage"]) == ("user", content, [], None)
     ended = await session(http, done["id"])

@@ -165,7 +165,7 @@ async def test_without_a_key_the_session_ends_at_once_and_says_what_to_set(
 async def test_what_cut_replies_cost_is_counted_and_ends_a_budget(http: httpx.AsyncClient, fake: Running) -> None:
     cuts: list[dict[str, Any]] = [{"kind": "cut", "after_deltas": 3}, {"kind": "clean_cut", "after_deltas": 3}]
     wasteful = {**fails_first(*cuts), "tools": [{"name": "directory_tree", "input": {}}]}
-    running = await start(http, script(wasteful), maxBudget=4000)
+    running = await start(http, script(wasteful), maxBudget=1000)
     events = await follow(http, running["id"])
     billed = [record.usage for record in fake.requests if record.session == running["id"]]
     prompts = sum(
@@ -173,7 +173,7 @@ async def test_what_cut_replies_cost_is_counted_and_ends_a_budget(http: httpx.As
     )
     ended = await session(http, running["id"])
     usage = ended["usage"]
-    assert len(billed) == 3
+    assert 1 <= len(billed) <= 2, "more or less of the first prompt comes from the cache"
     assert usage["inputTokens"] + usage["cacheReadTokens"] + usage["cacheWriteTokens"] == prompts
     assert the(events, "complete")["stopReason"] == "budgetExceeded"
     assert len(only(events, "budget:warning")) == 1

@@ -1,6 +1,7 @@
 """Claims about the state machine: what comes next, whatever the model says."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,8 +30,8 @@ def call(name: str = "read_file", digest: str = "d", call_id: str = "t1") -> Cal
     return CallRef(call_id, name, "readOnly", digest)
 
 
-def reply(*calls: CallRef, tokens: int = 0, cost: float | None = None) -> ModelReply:
-    return ModelReply(Usage(input_tokens=tokens), cost, list(calls))
+def reply(*calls: CallRef, tokens: int = 0, cost: float | None = None, **said: Any) -> ModelReply:
+    return ModelReply(Usage(input_tokens=tokens), cost, list(calls), **said)
 
 
 def answered(state: State, status: CallStatus = "success") -> State:
@@ -121,6 +122,19 @@ def test_a_budget_is_checked_before_the_next_reply_is_paid_for(
     assert next_step(state) == move
 
 
+@pytest.mark.parametrize("spent", [False, True])
+def test_whether_the_budget_is_spent_is_heard_where_it_is_said(spent: bool) -> None:
+    """The store counts what is read from the cache for less, and knows what the next prompt will take."""
+    state = apply_reply(State(Budget(9, max_budget=1000)), reply(call(), tokens=5000 if not spent else 1, spent=spent))
+    assert next_step(answered(state)) == (Stop("budgetExceeded") if spent else CallModel(2))
+
+
+def test_a_reply_that_the_budget_cut_short_is_no_end_of_the_turn() -> None:
+    assert next_step(apply_reply(State(Budget(1)), reply(cut_short=True))) == Stop("budgetExceeded")
+    with_calls = apply_reply(State(ROOMY), reply(call(), cut_short=True, spent=False))
+    assert next_step(answered(with_calls)) == CallModel(2)
+
+
 def test_usage_and_cost_add_up_and_an_unpriced_reply_leaves_the_cost_as_it_was() -> None:
     state = answered(apply_reply(State(ROOMY), reply(call(), tokens=5)))
     assert state.cost is None
@@ -143,7 +157,8 @@ def test_no_reply_is_taken_while_calls_wait() -> None:
         State(ROOMY, task_completed=True),
         State(ROOMY, repeats=3),
         State(Budget(1), step=1),
-        State(Budget(9, max_budget=1000), usage=Usage(output_tokens=1000)),
+        State(ROOMY, spent=True),
+        State(ROOMY, cut_short=True),
     ],
 )
 def test_a_stopped_machine_takes_no_outcome_and_stays_stopped(stopped: State) -> None:

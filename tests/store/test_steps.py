@@ -79,7 +79,7 @@ async def test_the_first_stored_reply_wins_and_later_attempts_are_given_it(store
     call = new_call("t1", path="x")
     first = await store.steps.record_reply(at, 1, reply("first", call, tokens=30, cost=0.5))
     spent = Usage(input_tokens=30)
-    assert first == ModelReply(spent, 0.5, [call.ref], total=spent, total_cost=0.5)
+    assert first == ModelReply(spent, 0.5, [call.ref], total=spent, total_cost=0.5, spent=False)
     before = await story(store, session)
     assert (await store.steps.begin(at, 2)).recorded == first
     assert await store.steps.record_reply(at, 2, reply("second", tokens=99)) == first
@@ -90,6 +90,24 @@ async def test_the_first_stored_reply_wins_and_later_attempts_are_given_it(store
     assert turn.blocks[0] == {"type": "text", "text": "first"}
     session = await store.sessions.get(session.id)
     assert (session.usage["totalTokens"], session.cost) == (30, 0.5)
+
+
+async def test_a_step_that_the_budget_cannot_pay_is_not_begun_and_warned_of(store: Store) -> None:
+    session = await new_session(store, maxBudget=1000)
+    await store.steps.begin(step(session), 1)
+    await store.steps.announce_retry(step(session), 1, "cut off", 0, Spent(Usage(input_tokens=900), None))
+    begun = await store.steps.begin(step(session), 2)
+    assert begun.recorded is not None and begun.recorded.cut_short and begun.recorded.spent
+    assert (await types(store, session))[2:] == ["step:start", "step:retry", "budget:warning"]
+
+
+async def test_a_cost_is_known_as_long_as_that_of_every_token_is(store: Store) -> None:
+    session = await new_session(store)
+    for number, cost in ((1, 0.25), (2, None), (3, 0.5)):
+        await store.steps.begin(step(session, number), 1)
+        await store.steps.record_reply(step(session, number), 1, reply("", new_call("t"), cost=cost))
+        await store.calls.record(tool(step(session, number), "t"), 1, OK, 1)
+        assert (await store.sessions.get(session.id)).cost == (0.25 if number == 1 else None)
 
 
 async def test_after_a_reset_the_new_run_is_given_what_was_recorded_and_fences_the_old(store: Store) -> None:
@@ -149,12 +167,12 @@ async def test_thinking_starts_once_per_step_whatever_the_attempt(store: Store) 
 
 
 @pytest.mark.parametrize(
-    ("spent", "warned"), [([100, 700, 100], [2]), ([2500], [1]), ([799], []), ([799, 1, 500], [2])]
+    ("spent", "warned"), [([1000, 7000, 1000], [2]), ([25_000], [1]), ([7999], []), ([7999, 1, 5000], [2])]
 )
 async def test_the_budget_warning_comes_once_when_eighty_percent_is_passed(
     store: Store, spent: list[int], warned: list[int]
 ) -> None:
-    session = await new_session(store, maxBudget=1000)
+    session = await new_session(store, maxBudget=10_000)
     for number, tokens in enumerate(spent, 1):
         await store.steps.begin(step(session, number), 1)
         await store.steps.record_reply(step(session, number), 1, reply("", new_call("t"), tokens=tokens))
@@ -165,7 +183,7 @@ async def test_the_budget_warning_comes_once_when_eighty_percent_is_passed(
     for fact in told:
         if fact.type == "budget:warning":
             used = sum(spent[: warned[0]])
-            assert fact.data == {"percentUsed": used // 10, "usedBudget": used, "maxBudget": 1000}
+            assert fact.data == {"percentUsed": used // 100, "usedBudget": used, "maxBudget": 10_000}
 
 
 async def test_a_cut_reply_is_kept_as_partial_content_and_paid_for(store: Store) -> None:
