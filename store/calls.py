@@ -171,7 +171,7 @@ class Calls:
             if whole is not None:
                 await keep_output(ledger.connection, ledger.id, at.call_id, whole)
             if answer is not None:
-                result = taken(ledger, at.at.step, answer, result)
+                result = await taken(ledger, at.at.step, answer, result)
             return await _record(ledger, at, {**call, "attempt": attempt}, result, duration_ms)
 
 
@@ -202,7 +202,7 @@ async def _settled(
         raise SessionOver(ledger.id)
     if call["status"] == "started" and call["effect"] != "readOnly":
         return await _record(ledger, at, call, OUTCOME_UNKNOWN)
-    if call["name"] == COMPLETE_TASK and has_step_left(ledger, at.at.step) and await waits(ledger, at.at.step):
+    if call["name"] == COMPLETE_TASK and await has_step_left(ledger, at.at.step) and await waits(ledger, at.at.step):
         return await _record(ledger, at, call, SPOKEN_TO, 0, kind="refusal")
     return await _refused(ledger, at, call, approval)
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from session.budget import Budget
 from session.events import Result, ResultError
 from session.vocabulary import StopReason
 from store.interjections import interject
 from store.ledger import Ledger
+from store.spending import allowed
 
 _REPAIR = (
     "Your final answer does not keep to the JSON Schema that was asked for: {fault}\n\nGive the whole answer again, and"
@@ -31,28 +31,26 @@ class Answer:
     fault: str = ""
 
 
-def has_step_left(ledger: Ledger, step: int) -> bool:
+async def has_step_left(ledger: Ledger, step: int) -> bool:
     """Whether the session's limits let another step follow this one."""
-    row = ledger.row
-    budget = Budget(row["max_steps"], row["max_budget"], row["max_cost_usd"])
-    return step < budget.max_steps and not budget.is_spent(ledger.usage, ledger.value("cost"))
+    return step < ledger.row["max_steps"] and await allowed(ledger, step + 1) != 0
 
 
-def stands(ledger: Ledger, step: int, answer: Answer) -> bool:
+async def stands(ledger: Ledger, step: int, answer: Answer) -> bool:
     """Record an answer; False where the model is to repair it."""
     if answer.value is not None:
         ledger.changes |= {"result": answer.value, "result_error": None}
         return True
-    is_first, may_go_on = ledger.value("result_error") is None, has_step_left(ledger, step)
+    is_first, may_go_on = ledger.value("result_error") is None, await has_step_left(ledger, step)
     end = "" if may_go_on else " (no step was left to repair it)"
     ledger.changes["result_error"] = answer.fault + end
     return not (is_first and may_go_on)
 
 
-def taken(ledger: Ledger, step: int, answer: Answer, result: Result) -> Result:
+async def taken(ledger: Ledger, step: int, answer: Answer, result: Result) -> Result:
     """Record the answer of a successful `complete_task`; the result of the call, which is an error where the model is
     to repair it."""
-    if not stands(ledger, step, answer):
+    if not await stands(ledger, step, answer):
         told = f"`result` does not keep to its schema: {answer.fault}. Call complete_task once more with one that does."
         return Result(success=False, error=ResultError(code="RESULT_INVALID", message=told))
     if answer.value is not None:
@@ -63,7 +61,7 @@ def taken(ledger: Ledger, step: int, answer: Answer, result: Result) -> Result:
 
 async def take_reply(ledger: Ledger, step: int, answer: Answer) -> None:
     """Record the answer of a reply without calls; where it is to be repaired, the session goes on for it."""
-    if not stands(ledger, step, answer):
+    if not await stands(ledger, step, answer):
         await interject(ledger, "repair", _REPAIR.format(fault=answer.fault))
 
 
