@@ -24,7 +24,7 @@ from activities.judging import Judging, Offers, rules_of
 from activities.prompts import Prompts
 from activities.provider_errors import NoKey, is_provider_error, posture
 from activities.reply import Fragment, ReplyBuilder, text_of, thinking_of
-from activities.results import answer_of_reply, schema_of
+from activities.results import schema_of
 from activities.stopping import Stopped, until_stopped
 from activities.streaming import events_of, read_out
 from activities.surroundings import Surroundings
@@ -57,6 +57,7 @@ class ModelCalls:
         self._prompts = Prompts(store, around)
         self._masker = around.masker
         self._home = around.home
+        self._validators = around.validators
 
     @activity.defn(name=CALL_MODEL)
     async def call_model(self, at: StepRef) -> ModelReply:
@@ -93,7 +94,7 @@ class ModelCalls:
         reply = _reply(row["model"], day, prompt, builder, blocks, calls)
         schema = schema_of(row)
         if schema is not None and not calls:
-            reply = replace(reply, answer=await answer_of_reply(schema, reply.text, self._masker))
+            reply = replace(reply, answer=await self._validators.of_reply(schema, reply.text, self._masker))
         return await self._store.steps.record_reply(at, attempt, reply)
 
     async def _stream(

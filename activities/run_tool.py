@@ -14,7 +14,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import alive
-from activities.results import RESULT, answer_of_completion, schema_of
+from activities.results import RESULT, schema_of
 from activities.stopping import Stopped, until_stopped
 from activities.surroundings import SessionMemory, SessionShelf, Surroundings
 from activities.tools.spec import ToolContext, ToolError, ToolOutput, ToolSpec, Whole, call
@@ -85,7 +85,7 @@ class ToolCalls:
             return await self._call(at, attempt, claim, claim.arguments), None
         others = {name: value for name, value in claim.arguments.items() if name != RESULT}
         output = await self._call(at, attempt, claim, others)
-        return output, await answer_of_completion(schema, claim.arguments, self._around.masker)
+        return output, await self._around.validators.of_completion(schema, claim.arguments, self._around.masker)
 
     async def _call(self, at: ToolRef, attempt: int, claim: Claim, arguments: dict[str, Any]) -> ToolOutput:
         spec = self._around.catalog.spec(claim.call["name"])

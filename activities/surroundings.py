@@ -9,6 +9,7 @@ from typing import Any
 from activities.catalog import Catalog
 from activities.memory import Embedder, Recall
 from activities.presets import Presets
+from activities.results import Validators
 from activities.tools.jobs import Jobs
 from activities.tools.spec import ToolError
 from activities.workspaces import Workspaces
@@ -34,6 +35,7 @@ class Surroundings:
     home: str = ""
     embedder: Embedder | None = None
     presets: Presets = field(default_factory=Presets)
+    validators: Validators = field(default_factory=Validators)
 
     async def close(self) -> None:
         """End what lives on between calls."""

@@ -15,7 +15,6 @@ from fastapi import Depends, Header, Request
 
 from activities.admitting import tell_admitted
 from activities.catalog import Catalog
-from activities.results import fault_of_schema
 from activities.tools import TOOLS
 from api.parts import Parts
 from api.problems import Problem, invalid
@@ -57,7 +56,7 @@ async def begin(parts: Parts, fields: StartFields, caller: Starter, conversation
     model = fields.model or parts.settings.model
     check(fields, model, parts.store.database.clock())
     await check_tools(parts, fields)
-    if fields.response_schema is not None and (fault := await fault_of_schema(fields.response_schema)):
+    if fields.response_schema is not None and (fault := await parts.validators.fault_of_schema(fields.response_schema)):
         raise invalid("responseSchema", fault)
     started = await parts.store.starting.start(fields, model, caller, conversation_id)
     return await launch(parts, started)

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from activities.memory import Recall
+from activities.results import Validators
 from api.feed import Feeds
 from api.temporal import Temporal
 from settings import Settings
@@ -22,6 +23,7 @@ class Parts:
     temporal: Temporal
     feeds: Feeds
     recall: Recall
+    validators: Validators = field(default_factory=Validators)
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when this process was told to go: it still answers, and says at /health/ready that it will not for long."""
 

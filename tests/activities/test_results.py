@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from activities.results import answer_of_completion, answer_of_reply, fault_of_schema, offered_with
+from activities.results import Validators, offered_with
 from activities.tools import TOOLS
 from session.masking import Masker
 
@@ -34,7 +34,7 @@ SLOW = {"type": "string", "pattern": "^(a+)+$"}
     ],
 )
 async def test_a_schema_of_a_known_draft_is_taken(schema: dict[str, Any]) -> None:
-    assert await fault_of_schema(schema) is None
+    assert await Validators().fault_of_schema(schema) is None
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ async def test_a_schema_of_a_known_draft_is_taken(schema: dict[str, Any]) -> Non
     ],
 )
 async def test_what_is_no_schema_or_leads_nowhere_is_told(schema: dict[str, Any], told: str) -> None:
-    assert told in (await fault_of_schema(schema) or "")
+    assert told in (await Validators().fault_of_schema(schema) or "")
 
 
 async def test_a_reply_that_keeps_to_the_schema_is_a_result_and_secrets_in_it_are_masked() -> None:
     masker = Masker(["hunter2-hunter2"])
     text = '```json\n{"name": "hunter2-hunter2", "ages": [1, 2]}\n```'
-    answer = await answer_of_reply(PERSON, text, masker)
+    answer = await Validators().of_reply(PERSON, text, masker)
     assert answer.value is not None and answer.fault == ""
     told = json.loads(answer.value)
     assert told["ages"] == [1, 2] and "hunter2" not in told["name"]
@@ -79,18 +79,18 @@ async def test_a_reply_that_keeps_to_the_schema_is_a_result_and_secrets_in_it_ar
     ],
 )
 async def test_what_is_wrong_with_another_is_told_with_its_place(text: str, told: str) -> None:
-    answer = await answer_of_reply(PERSON, text, Masker())
+    answer = await Validators().of_reply(PERSON, text, Masker())
     assert answer.value is None and told in answer.fault
 
 
 async def test_only_so_many_faults_are_told_and_long_values_are_cut() -> None:
-    answer = await answer_of_reply({"items": {"type": "integer"}}, json.dumps(["x" * 10_000] * 50), Masker())
+    answer = await Validators().of_reply({"items": {"type": "integer"}}, json.dumps(["x" * 10_000] * 50), Masker())
     assert answer.fault.count("is not of type") <= 10 and len(answer.fault) < 4_000
 
 
 async def test_a_pattern_that_would_match_for_years_ends_soon_and_is_no_result() -> None:
     began = time.monotonic()
-    answer = await answer_of_reply(SLOW, json.dumps("a" * 60 + "!"), Masker())
+    answer = await Validators().of_reply(SLOW, json.dumps("a" * 60 + "!"), Masker())
     assert answer.value is None and "too long" in answer.fault
     assert time.monotonic() - began < 20
 
@@ -98,7 +98,7 @@ async def test_a_pattern_that_would_match_for_years_ends_soon_and_is_no_result()
 async def test_references_that_multiply_end_soon_too() -> None:
     defs: dict[str, Any] = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(40)}
     schema = {"$ref": "#/$defs/a0", "$defs": {**defs, "a40": {}}}
-    assert "too long" in (await fault_of_schema(schema) or "")
+    assert "too long" in (await Validators().fault_of_schema(schema) or "")
 
 
 async def test_complete_task_takes_the_result_beside_its_other_arguments() -> None:
@@ -115,8 +115,8 @@ async def test_complete_task_takes_the_result_beside_its_other_arguments() -> No
 
 
 async def test_a_completion_without_a_result_is_told_so() -> None:
-    assert "missing" in (await answer_of_completion(PERSON, {"summary": "s"}, Masker())).fault
-    answer = await answer_of_completion({"type": "null"}, {"summary": "s", "result": None}, Masker())
+    assert "missing" in (await Validators().of_completion(PERSON, {"summary": "s"}, Masker())).fault
+    answer = await Validators().of_completion({"type": "null"}, {"summary": "s", "result": None}, Masker())
     assert answer.value == "null"
-    odd = await answer_of_completion({}, {"summary": "s", "result": float("inf")}, Masker())
+    odd = await Validators().of_completion({}, {"summary": "s", "result": float("inf")}, Masker())
     assert odd.value is None and "infinite" in odd.fault

@@ -9,7 +9,7 @@ import pytest
 
 from fake_model.serve import Running
 from tests.support.asking import cancel, follow, following, get, names_field, play, problem, session, start
-from tests.support.events import facts, only, the, types
+from tests.support.events import Event, facts, only, opened, the, types
 from tests.support.stack import Stack
 from tests.support.turns import calls, completes, says, script, slowly
 
@@ -73,6 +73,30 @@ async def test_the_session_goes_on_after_what_would_have_been_its_last_reply(
     whole = await get(stack.http, f"/api/chat/conversations/{ended['conversationId']}")
     assert [message["role"] for message in whole["messages"]] == ["user", "user", "assistant"]
     assert [message["role"] for message in asked(fake, session_id)[1]] == ["user", "assistant", "user"]
+
+
+async def test_a_reader_that_comes_back_around_it_gets_every_fact_and_no_delta_twice(http: httpx.AsyncClient) -> None:
+    running = await start(http, script(slowly(1.5, 60)))
+    path = f"/api/sessions/{running['id']}/events"
+    seen: list[Event] = []
+    async with opened(http, "GET", path) as whole:
+        async with opened(http, "GET", path) as first:
+            await first.until("content:delta")
+            assert (await say(http, running["id"], script(says("Heard.")))).status_code == 202
+            seen += first.events
+        async with opened(http, "GET", path, headers={"Last-Event-ID": seen[-1].id}) as second:
+            await second.until("user_message")
+            await second.until("content:delta")
+            seen += second.events
+        async with opened(http, "GET", path, headers={"Last-Event-ID": seen[-1].id}) as third:
+            seen += await third.rest()
+        await whole.rest()
+    for events in (seen, whole.events):
+        places = [event.place for event in events]
+        assert places == sorted(set(places))
+        deltas = "".join(event.data["delta"] for event in events if event.type == "content:delta")
+        assert deltas == "".join(told["text"] for told in only(events, "content"))
+    assert [event.raw for event in facts(seen)] == [event.raw for event in facts(whole.events)]
 
 
 async def test_without_a_step_left_it_stays_for_the_next_session(stack: Stack, fake: Running) -> None:

@@ -129,9 +129,8 @@ async def test_a_pattern_that_would_match_for_years_does_not_hold_the_session(ht
     ],
 )
 async def test_what_is_no_schema_is_refused_at_the_start(http: httpx.AsyncClient, schema: Any) -> None:
-    names_field(
-        await http.post("/api/sessions", json={"content": "Do it.", "responseSchema": schema}), "responseSchema"
-    )
+    body = {"content": "Do it.", "responseSchema": schema}
+    names_field(await http.post("/api/sessions", json=body), "responseSchema")
 
 
 async def test_the_description_of_the_api_tells_of_it(http: httpx.AsyncClient) -> None:

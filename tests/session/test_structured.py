@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from session.structured import MOST_SCHEMA_BYTES, read_json, schema_fault, value_fault, within
 
@@ -67,6 +70,35 @@ def test_json_without_a_bottom_is_told() -> None:
 @pytest.mark.parametrize("text", ['"\\ud800"', "1e999", "NaN", '{"a": -Infinity}', "[" * 65 + "]" * 65])
 def test_a_value_that_could_not_be_sent_again_is_told(text: str) -> None:
     assert value_fault(read_json(text)) is not None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.text(max_size=5) | st.sampled_from(["$ref", "$id", "pattern", "properties"]), inner, max_size=4
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.text() | JSON.map(json.dumps))
+def test_whatever_a_reply_is_it_is_read_or_told_why_not(text: str) -> None:
+    try:
+        value = read_json(text)
+    except ValueError:
+        return
+    if value_fault(value) is None:
+        assert json.loads(json.dumps(value, ensure_ascii=False, allow_nan=False)) == value
+
+
+@given(st.dictionaries(st.text(max_size=5), JSON, max_size=4))
+def test_whatever_a_schema_is_it_can_be_looked_at_and_moved(schema: dict[str, Any]) -> None:
+    moved = within(schema, "/properties/result")
+    assert set(moved) == set(schema) - {"$id", "$schema"}
+    assert schema_fault(moved) == schema_fault({name: schema[name] for name in moved})
 
 
 def test_inside_another_schema_its_references_follow_it() -> None:
