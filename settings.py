@@ -140,6 +140,7 @@ class Settings(BaseSettings):
     )
     deployment: str = Field("perdure", validation_alias="PERDURE_DEPLOYMENT", pattern=forms.DEPLOYMENT_NAME)
     build_id: str | None = Field(None, validation_alias="PERDURE_BUILD_ID", pattern=forms.BUILD_ID)
+    pace_calls: bool = Field(True, validation_alias="PERDURE_PACE_CALLS")
     model_slots: int = Field(500, validation_alias="PERDURE_MODEL_SLOTS", ge=1)
     tool_slots: int = Field(64, validation_alias="PERDURE_TOOL_SLOTS", ge=1)
     grace_seconds: float = Field(20, validation_alias="PERDURE_GRACE_SECONDS", ge=0, le=180)

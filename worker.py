@@ -27,6 +27,7 @@ from activities.clearing import clearing
 from activities.client import Provider, provider_client
 from activities.close_session import Closings
 from activities.judging import Offers
+from activities.limiter import Limiter
 from activities.mcp import mcp_tools
 from activities.memory import Embedder
 from activities.presets import Presets
@@ -166,6 +167,7 @@ def surroundings(settings: Settings, sources: Sequence[ToolSource] = ()) -> Surr
         masker=Masker(settings.secret_values()),
         embedder=Embedder(embedding) if embedding is not None else None,
         presets=Presets(settings.presets_folder),
+        limiter=Limiter(on=settings.pace_calls),
     )
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-from anthropic import AsyncAnthropic
+from anthropic import APIStatusError, AsyncAnthropic
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.asking import model_request
 from activities.failures import alive
 from activities.judging import Judging, Offers, rules_of
+from activities.limiter import Turn
 from activities.prompts import Prompts
 from activities.provider_errors import NoKey, is_provider_error, posture
 from activities.reply import Fragment, ReplyBuilder, text_of, thinking_of
@@ -41,6 +42,7 @@ from store.replies import NewCall, Reply
 from store.spending import day_of
 from store.steps import Begun, Spent
 
+NOTABLE_WAIT_SECONDS = 1.0
 _FAILED = "the model call failed; the session's events say why"
 
 
@@ -58,6 +60,7 @@ class ModelCalls:
         self._masker = around.masker
         self._home = around.home
         self._validators = around.validators
+        self._limiter = around.limiter
 
     @activity.defn(name=CALL_MODEL)
     async def call_model(self, at: StepRef) -> ModelReply:
@@ -110,9 +113,11 @@ class ModelCalls:
             raise NoKey
         messages = await self._transcript.messages(begun.row, at.step)
         request = model_request(begun.row, tools.values(), messages, prompt, begun.allowed)
+        send = self._client.messages.with_streaming_response.create
         try:
-            async with self._client.messages.with_streaming_response.create(**request, stream=True) as answer:
+            async with self._turn(at, builder, request["model"]) as turn, send(**request, stream=True) as answer:
                 builder.request_id = answer.headers.get("request-id")
+                turn.hear(answer.headers)
                 events = events_of(answer.http_response)
                 async for event in events:
                     fragment = builder.feed(event)
@@ -123,6 +128,21 @@ class ModelCalls:
                 await read_out(events)
         finally:
             await live.settle()
+
+    @asynccontextmanager
+    async def _turn(self, at: StepRef, builder: ReplyBuilder, model: str) -> AsyncIterator[Turn]:
+        """The call's turn by the provider's rate limits. Raises NoTurn."""
+        began = time.monotonic()
+        async with self._limiter.turn(model, at.deadline_ms / 1000) as turn:
+            if (waited := time.monotonic() - began) >= NOTABLE_WAIT_SECONDS:
+                activity.logger.info("waited %.1f s for the provider's rate limit", waited)
+            try:
+                yield turn
+            except APIStatusError as error:
+                turn.hear(error.response.headers)
+                raise
+            finally:
+                turn.usage = builder.usage
 
     async def _failure(self, at: StepRef, attempt: int, error: Exception, spent: Spent) -> ApplicationError:
         """The error to raise; a coming retry is announced first, so that readers drop the deltas of this attempt."""

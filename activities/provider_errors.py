@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import anthropic
 import httpx2
 
+from activities.limiter import NoTurn
+from activities.pacing import retry_after
 from session.masking import Masker
 
 MAX_ATTEMPTS = 8
@@ -50,7 +52,7 @@ def posture(error: Exception, attempt: int, seconds_left: float, masker: Masker 
     reason = describe(error, masker)
     if not _may_pass(error):
         return Posture(final=True, retryable=False, reason=reason)
-    delay = _retry_after(error)
+    delay = _told_wait(error)
     if delay is None:
         delay = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** (attempt - 1)) * random.uniform(0.8, 1.2)
     if attempt >= MAX_ATTEMPTS:
@@ -63,13 +65,15 @@ def posture(error: Exception, attempt: int, seconds_left: float, masker: Masker 
 
 def is_provider_error(error: Exception) -> bool:
     """True for failures of the model call; anything else is a failure of our own."""
-    return isinstance(error, (anthropic.AnthropicError, httpx2.HTTPError, Cut, NoKey))
+    return isinstance(error, (anthropic.AnthropicError, httpx2.HTTPError, Cut, NoKey, NoTurn))
 
 
 def describe(error: Exception, masker: Masker = _BY_FORM) -> str:
     """One sentence for people, masked, with the provider's own message where there is one."""
     if isinstance(error, Cut):
         return f"the model's reply was cut off: {error}"
+    if isinstance(error, NoTurn):
+        return "the provider's rate limit leaves this call no turn"
     if isinstance(error, NoKey):
         return "no key is configured for the model's provider: set ANTHROPIC_API_KEY for the worker"
     if isinstance(error, anthropic.APIStatusError):
@@ -87,14 +91,11 @@ def _may_pass(error: Exception) -> bool:
         if error.status_code == 200:  # an `error` event inside a stream that had begun well
             return error.type in _RETRIED_TYPES
         return error.status_code in _RETRIED_STATUS or error.status_code >= 500
-    return isinstance(error, (anthropic.APIConnectionError, httpx2.HTTPError, Cut))
+    return isinstance(error, (anthropic.APIConnectionError, httpx2.HTTPError, Cut, NoTurn))
 
 
-def _retry_after(error: Exception) -> float | None:
-    if not isinstance(error, anthropic.APIStatusError):
-        return None
-    try:
-        seconds = float(error.response.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < 86_400 else None
+def _told_wait(error: Exception) -> float | None:
+    """Seconds to wait, where the provider or its limits say so."""
+    if isinstance(error, NoTurn):
+        return error.seconds
+    return retry_after(error.response.headers) if isinstance(error, anthropic.APIStatusError) else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from activities.catalog import Catalog
+from activities.limiter import Limiter
 from activities.memory import Embedder, Recall
 from activities.presets import Presets
 from activities.results import Validators
@@ -36,6 +37,7 @@ class Surroundings:
     embedder: Embedder | None = None
     presets: Presets = field(default_factory=Presets)
     validators: Validators = field(default_factory=Validators)
+    limiter: Limiter = field(default_factory=Limiter)
 
     async def close(self) -> None:
         """End what lives on between calls."""

@@ -27,6 +27,7 @@ from bench import (
     idle,
     kill,
     lag,
+    limits,
     load,
     output,
     plot,
@@ -55,7 +56,7 @@ ON_THE_EMBEDDED: Final[dict[str, Part]] = {
     "memory": idle.measure,
     "history": history.measure,
 }
-ALONE: Final = ("kill", "output")
+ALONE: Final = ("kill", "output", "limits")
 PARTS: Final = (*ON_THE_EMBEDDED, *ON_ANY_STAND, *ALONE)
 GROUPS: Final = {"crowd": tuple(CROWDS), "readers": tuple(READERS)}
 
@@ -94,6 +95,8 @@ async def measure(
                     await told(on, part, partial(there[part], made))
     if "kill" in parts:
         await told(EMBEDDED, "kill", partial(kill.measure, quick=quick))
+    if "limits" in parts:
+        await told(EMBEDDED, "limits", partial(limits.measure, quick=quick))
     if "output" in parts:
         await told(EMBEDDED, "output", partial(output.measure, quick=quick, console=console))
 

@@ -127,9 +127,9 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
-async def scripted_model(folder: Path) -> AsyncIterator[Running]:
+async def scripted_model(folder: Path, *options: str) -> AsyncIterator[Running]:
     """The fake model in a process of its own."""
-    command = (sys.executable, "-m", "fake_model", "--port", "0")
+    command = (sys.executable, "-m", "fake_model", "--port", "0", *options)
     async with started(command, folder / "model.log", {}) as running:
         yield running
 

@@ -17,9 +17,16 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--keep-bodies", action="store_true", help="keep request bodies in the log")
+    parser.add_argument("--requests-per-second", type=float, help="of a key to a model; more are answered 429")
     options = parser.parse_args()
     with suppress(KeyboardInterrupt):
-        serve(options.host, options.port, _tell, keep_bodies=options.keep_bodies)
+        serve(
+            options.host,
+            options.port,
+            _tell,
+            keep_bodies=options.keep_bodies,
+            requests_per_second=options.requests_per_second,
+        )
 
 
 def _tell(url: str) -> None:

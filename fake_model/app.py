@@ -12,6 +12,7 @@ from starlette.routing import Route
 from fake_model.abilities import MODELS, abilities
 from fake_model.fields import JsonObject
 from fake_model.messages import CountTokens, Messages
+from fake_model.rates import Rates
 from fake_model.record import Log
 from fake_model.refusal import Refused, error_body, error_type
 from fake_model.scripts import Script, Scripts
@@ -21,14 +22,16 @@ _REQUEST_ID = "req_fake"
 _RELEASED = "2026-01-01T00:00:00Z"
 
 
-def create_app(scripts: Scripts | None = None, *, keep_bodies: bool = False, log: Log | None = None) -> Starlette:
+def create_app(
+    scripts: Scripts | None = None, *, keep_bodies: bool = False, log: Log | None = None, rates: Rates | None = None
+) -> Starlette:
     """A fake with an empty log. `keep_bodies` keeps whole request bodies in it, for tests that look at them."""
     fake = _Fake(
         scripts if scripts is not None else Scripts(), log if log is not None else Log(keep_bodies=keep_bodies)
     )
     return Starlette(
         routes=[
-            Route("/v1/messages", Messages(fake.scripts, fake.log), methods=["POST"]),
+            Route("/v1/messages", Messages(fake.scripts, fake.log, rates or Rates()), methods=["POST"]),
             Route("/v1/messages/count_tokens", CountTokens(), methods=["POST"]),
             Route("/v1/models", fake.models),
             Route("/v1/models/{model}", fake.model),

@@ -17,6 +17,8 @@ from fake_model.faults import BadToolJson, Fault, Status
 from fake_model.fields import JsonObject, an_object
 from fake_model.playing import Playing, as_error
 from fake_model.prompt import Prompt
+from fake_model.rates import Headers as Told
+from fake_model.rates import Rates
 from fake_model.record import Log, Record, plain_text
 from fake_model.refusal import Refused, error_body
 from fake_model.reply import Reply, lay_out
@@ -51,7 +53,8 @@ def place_of(body: JsonObject) -> Place:
 class Messages:
     """The endpoint that answers with replies."""
 
-    def __init__(self, scripts: Scripts, log: Log) -> None:
+    def __init__(self, scripts: Scripts, log: Log, rates: Rates) -> None:
+        self._rates = rates
         self._scripts = scripts
         self._log = log
         self._cache = PromptCache()
@@ -60,25 +63,28 @@ class Messages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = f"req_{next(self._requests):024d}"
         record = self._log.open()
+        told: Told = []
         try:
             body = await _read_body(receive)
             if body is None:
                 record.close("aborted", "the client closed the connection before its request was whole")
                 return
-            playing = self._understand(body, Headers(scope=scope), record, request_id, send)
+            playing = self._understand(body, Headers(scope=scope), record, request_id, send, told)
             await playing[0].run(receive, streamed=playing[1])
         except Refused as refused:
             record.status = refused.status
-            record.close("refused" if record.turn is None else "error", refused.message)
-            await _send_error(send, refused, request_id)
+            is_bad = record.turn is None and refused.status != 429
+            record.close("refused" if is_bad else "error", refused.message)
+            await _send_error(send, refused, request_id, told)
 
     def _understand(
-        self, raw: bytes, headers: Mapping[str, str], record: Record, request_id: str, send: Send
+        self, raw: bytes, headers: Mapping[str, str], record: Record, request_id: str, send: Send, told: Told
     ) -> tuple[Playing, bool]:
         key, version = check_headers(headers)
         body = _parse(raw)
         self._log.note_request(record, body)
         prompt, thinks = check_request(body, version)
+        self._rates.take(f"{key} {body['model']}", told)
         place = place_of(body)
         declared = frozenset(tool["name"] for tool in body.get("tools") or ())
         script = self._scripts.choose(place.text, declared)
@@ -90,7 +96,7 @@ class Messages:
         if isinstance(fault, Status):
             raise as_error(fault)
         reply = self._lay_out(body, turn, record, prompt, thinks, fault, key)
-        return Playing(reply, fault, record, request_id, send), body.get("stream", False)
+        return Playing(reply, fault, record, request_id, send, told), body.get("stream", False)
 
     def _lay_out(
         self, body: JsonObject, turn: Turn, record: Record, prompt: Prompt, thinks: bool, fault: Fault | None, key: str
@@ -160,18 +166,20 @@ async def _read_body(receive: Receive) -> bytes | None:
     return b"".join(parts)
 
 
-async def _send_error(send: Send, refused: Refused, request_id: str) -> None:
+async def _send_error(send: Send, refused: Refused, request_id: str, told: Told | None = None) -> None:
     body = error_body(refused.kind, refused.message, request_id)
-    await _send_json(send, refused.status, body, request_id, refused.retry_after)
+    told = list(told or ())
+    if refused.retry_after is not None:
+        told.append((b"retry-after", f"{refused.retry_after:g}".encode()))
+    await _send_json(send, refused.status, body, request_id, told)
 
 
-async def _send_json(send: Send, status: int, body: bytes, request_id: str, retry_after: float | None = None) -> None:
+async def _send_json(send: Send, status: int, body: bytes, request_id: str, told: Told | None = None) -> None:
     headers = [
+        *(told or ()),
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"request-id", request_id.encode()),
     ]
-    if retry_after is not None:
-        headers.append((b"retry-after", f"{retry_after:g}".encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

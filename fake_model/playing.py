@@ -15,6 +15,7 @@ from starlette.types import Receive, Send
 
 from fake_model import frames
 from fake_model.faults import BadToolJson, CleanCut, Cut, ErrorEvent, Fault, LostEnd, Stall, Status
+from fake_model.rates import Headers
 from fake_model.record import Outcome, Record
 from fake_model.refusal import Refused, error_type
 from fake_model.reply import Delta, Reply
@@ -27,7 +28,10 @@ _STATUS_OF = {"overloaded_error": 529, "api_error": 500, "rate_limit_error": 429
 class Playing:
     """One reply on its way. The record is closed when the last byte was handed to the socket, or when it ends early."""
 
-    def __init__(self, reply: Reply, fault: Fault | None, record: Record, request_id: str, send: Send) -> None:
+    def __init__(
+        self, reply: Reply, fault: Fault | None, record: Record, request_id: str, send: Send, told: Headers
+    ) -> None:
+        self._told = told
         self._reply = reply
         self._fault = fault
         self._record = record
@@ -158,6 +162,7 @@ class Playing:
 
     async def _start(self, content_type: bytes, length: int | None = None) -> None:
         headers = [
+            *self._told,
             (b"content-type", content_type),
             (b"cache-control", b"no-cache"),
             (b"request-id", self._request_id.encode()),

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 
 from fake_model.app import create_app
+from fake_model.rates import Rates
 from fake_model.record import Log, Record
 from fake_model.scripts import Script, Scripts
 
@@ -85,14 +86,18 @@ class _Guest(_Server):
 
 @asynccontextmanager
 async def running(
-    port: int = 0, *, scripts: Scripts | None = None, keep_bodies: bool = False
+    port: int = 0,
+    *,
+    scripts: Scripts | None = None,
+    keep_bodies: bool = False,
+    requests_per_second: float | None = None,
 ) -> AsyncIterator[Running]:
     """Serves on 127.0.0.1 in the current loop until the block ends; replies on their way are cut then."""
     scripts = scripts if scripts is not None else Scripts()
     log = Log(keep_bodies=keep_bodies)
     listener = _listen("127.0.0.1", port)
     started = asyncio.Event()
-    server = _Guest(_config(scripts, log), started.set)
+    server = _Guest(_config(scripts, log, Rates(requests_per_second)), started.set)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await started.wait()
@@ -102,11 +107,19 @@ async def running(
         await serving
 
 
-def serve(host: str, port: int, tell: Callable[[str], None], *, keep_bodies: bool = False) -> None:
+def serve(
+    host: str,
+    port: int,
+    tell: Callable[[str], None],
+    *,
+    keep_bodies: bool = False,
+    requests_per_second: float | None = None,
+) -> None:
     """Serves in this process until SIGINT or SIGTERM. `tell` gets the URL once connections are accepted."""
     listener = _listen(host, port)
     url = _url(listener)
-    config = _config(Scripts(), Log(keep_bodies=keep_bodies), log_level="critical")
+    log, rates = Log(keep_bodies=keep_bodies), Rates(requests_per_second)
+    config = _config(Scripts(), log, rates, log_level="critical")
     _Server(config, lambda: tell(url)).run(sockets=[listener])
 
 
@@ -123,9 +136,9 @@ def _url(listener: socket.socket) -> str:
     return f"http://{host}:{port}"
 
 
-def _config(scripts: Scripts, log: Log, *, log_level: str | None = None) -> uvicorn.Config:
+def _config(scripts: Scripts, log: Log, rates: Rates, *, log_level: str | None = None) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(scripts, log=log),
+        create_app(scripts, log=log, rates=rates),
         http="httptools",
         ws="none",
         lifespan="off",
