@@ -7,7 +7,7 @@ is left is heeded where it is less, so what others use is counted too. Limits ar
 nearly empty will be full sooner, it is filled at that pace.
 
 Before anything is known, one call goes ahead and the others wait for what it hears, a moment at most. Without such
-headers nothing is limited. A `retry-after` holds all calls back.
+headers nothing is limited. A `retry-after` holds all calls back, for a minute at most: then they ask again.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Pace:
         """Take what an answer says of the limits."""
         self.known = True
         if (seconds := retry_after(headers)) is not None:
-            self._held_until = max(self._held_until, now + seconds)
+            self._held_until = max(self._held_until, now + min(seconds, WINDOW_SECONDS))
         for kind in KINDS:
             told = _told(headers, kind)
             if told is not None:

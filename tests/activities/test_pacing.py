@@ -88,6 +88,7 @@ def test_a_retry_after_holds_all_calls_back() -> None:
     pace = after_one_call({"retry-after": "7"})
     assert pace.wait(NOW) == 7
     assert pace.wait(NOW + 7) == 0
+    assert after_one_call({"retry-after": "3600"}).wait(NOW) == 60, "limits are per minute: then it is asked again"
 
 
 @pytest.mark.parametrize("kind", ["tokens", "input-tokens", "output-tokens"])

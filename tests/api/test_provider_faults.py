@@ -14,7 +14,7 @@ from fake_model.serve import Running
 from tests.support.asking import follow, play, session, start
 from tests.support.events import Event, facts, only, the, types
 from tests.support.stack import Stack, running_stack
-from tests.support.turns import fails_first, script
+from tests.support.turns import fails_first, says, script
 
 RETRIED: list[tuple[dict[str, Any], str]] = [
     ({"kind": "status", "code": 429, "retry_after": 0.3, "message": "Slow down."}, "Slow down."),
@@ -102,9 +102,12 @@ async def test_a_refused_request_ends_the_session_with_the_provider_s_own_words(
 
 async def test_a_wait_beyond_the_session_s_limit_is_not_waited_for(http: httpx.AsyncClient) -> None:
     fault = {"kind": "status", "code": 429, "retry_after": 600}
-    error = the(await play(http, script(fails_first(fault)), timeoutSeconds=30), "error")
+    other = "claude-opus-5"  # all calls to it are held back afterwards
+    error = the(await play(http, script(fails_first(fault)), timeoutSeconds=30, model=other), "error")
     assert (error["code"], error["retryable"]) == ("PROVIDER_ERROR", True)
     assert "600" in error["message"]
+    error = the(await play(http, script(says("Hello.")), timeoutSeconds=30, model=other), "error")
+    assert (error["code"], error["retryable"]) == ("PROVIDER_ERROR", True) and "rate limit" in error["message"]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
