@@ -44,12 +44,17 @@ def _unix_ms() -> int:
 
 async def first(connection: StoreConnection, query: Select[Any], **parameters: Any) -> Row | None:
     """The first row of what the query finds, None when it finds nothing."""
+    if isinstance(connection, InlineConnection):
+        found = await connection.rows(query, parameters)
+        return found[0] if found else None
     row = (await connection.execute(query, parameters)).mappings().first()
     return None if row is None else dict(row)
 
 
 async def every(connection: StoreConnection, query: Select[Any], **parameters: Any) -> list[Row]:
     """All rows of what the query finds."""
+    if isinstance(connection, InlineConnection):
+        return await connection.rows(query, parameters)
     return [dict(row) for row in (await connection.execute(query, parameters)).mappings()]
 
 

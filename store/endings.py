@@ -22,6 +22,7 @@ from store.rows import tool_call_of
 from store.schema import conversations, messages, tool_calls, turns
 from store.waiting import lapse, not_given, pending_of
 
+_SAVE = insert(messages)
 _NOT_RUN: dict[StopReason, tuple[str, str]] = {
     "cancelled": ("CANCELLED", "The session was cancelled before this call had a result."),
     "timeout": ("TIMEOUT", "The session reached its time limit before this call had a result."),
@@ -155,7 +156,7 @@ async def _save_message(ledger: Ledger, message_id: str, closing: Closing) -> No
         "cost": ledger.row["cost"],
         "created_ms": ledger.now_ms,
     }
-    await ledger.connection.execute(insert(messages).values(values))
+    await ledger.connection.execute(_SAVE, values)
     freed = {"active_session_id": None, "message_count": count, "updated_ms": ledger.now_ms}
     mine = (conversations.c.id == conversation["id"],)
     await ledger.connection.execute(update(conversations).where(*mine).values(freed))

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select
 
 from session.live import Frame, Position
 from session.status import is_terminal
-from store.database import Database
+from store.database import Database, every, first
 from store.ledger import NotFound
 from store.schema import facts, sessions
 
@@ -46,15 +46,14 @@ class Facts:
         """Up to `limit` facts after `offset`, oldest first; empty for a session that does not exist."""
         if offset > LAST_OFFSET:
             return []
-        named = {"session": session_id, "offset": offset, "most": limit}
         async with self.database.read() as connection:
-            rows = (await connection.execute(_AFTER, named)).all()
-        return [Frame(Position(row.position), row.frame) for row in rows]
+            rows = await every(connection, _AFTER, session=session_id, offset=offset, most=limit)
+        return [Frame(Position(row["position"]), row["frame"]) for row in rows]
 
     async def head(self, session_id: str) -> Head:
         """Raises NotFound."""
         async with self.database.read() as connection:
-            row = (await connection.execute(_HEAD, {"id": session_id})).first()
+            row = await first(connection, _HEAD, id=session_id)
         if row is None:
             raise NotFound(f"no session {session_id}")
-        return Head(row.last_offset, is_terminal(row.status), row.deadline_ms, row.cancel_ms is not None)
+        return Head(row["last_offset"], is_terminal(row["status"]), row["deadline_ms"], row["cancel_ms"] is not None)

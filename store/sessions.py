@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 
 from session.auditing import NewEntry
 from session.events import SessionCancelling
@@ -24,6 +24,11 @@ from store.schema import sessions
 Rows = list[Mapping[str, Any]]
 
 _SESSION = select(sessions).where(sessions.c.id == bindparam("id"))
+_QUEUED = (
+    update(sessions)
+    .where(sessions.c.id == bindparam("session"), or_(*(sessions.c.status == one for one in sorted(sources("queued")))))
+    .values(status="queued", queued_ms=bindparam("now"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,8 @@ class Sessions:
 
     async def mark_queued(self, session_id: str) -> None:
         """Temporal accepted the workflow; nothing happens if a worker was faster."""
-        move = update(sessions).where(sessions.c.id == session_id, sessions.c.status.in_(sources("queued")))
         async with self.database.write() as connection:
-            await connection.execute(move.values(status="queued", queued_ms=self.database.clock()))
+            await connection.execute(_QUEUED, {"session": session_id, "now": self.database.clock()})
 
     async def request_cancel(
         self, session_id: str, mode: CancelMode, reason: str | None, by: str

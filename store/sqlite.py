@@ -15,13 +15,15 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Engine, NullPool, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, Select, create_engine, event
 from sqlalchemy.exc import OperationalError
+
+from store.prepared import Statements
 
 T = TypeVar("T")
 
@@ -103,20 +105,36 @@ async def _patiently(act: Callable[[], T], until: float) -> T:
 class InlineConnection:
     """What the store uses of SQLAlchemy's AsyncConnection, over a connection that does not wait."""
 
-    def __init__(self, connection: Connection, busy_timeout: float) -> None:
+    def __init__(self, connection: Connection, statements: Statements, busy_timeout: float) -> None:
         self.sync_connection = connection
         self.dialect = connection.dialect
+        self._raw = _raw(connection)
+        self._statements = statements
         self._busy_timeout = busy_timeout
 
-    async def execute(self, statement: Any, parameters: Any = None) -> CursorResult[Any]:
-        """Raises SQLAlchemy's DBAPIError, as an AsyncConnection does."""
+    async def execute(self, statement: Any, parameters: Any = None) -> Any:
+        """SQLAlchemy's result; `Changed` of what gives no rows. Raises SQLAlchemy's DBAPIError, as an AsyncConnection
+        does, and sqlite3's errors."""
+        prepared = None if isinstance(statement, Select) else self._statements.prepared(statement, parameters or {})
+        if prepared is None:
+            return await self._doing(lambda: self.sync_connection.execute(statement, parameters))
+        return await self._doing(lambda: prepared.change(self._raw, parameters or {}))
+
+    async def rows(self, query: Select[Any], parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What the query finds, by its columns' names. Raises as `execute` does."""
+        prepared = self._statements.prepared(query, parameters)
+        if prepared is None:
+            found = await self._doing(lambda: self.sync_connection.execute(query, parameters))
+            return [dict(row) for row in found.mappings()]
+        return await self._doing(lambda: prepared.rows(self._raw, parameters))
+
+    async def _doing(self, act: Callable[[], T]) -> T:
         try:
-            return self.sync_connection.execute(statement, parameters)
-        except OperationalError as error:
-            if not _is_busy(error.orig):
+            return act()
+        except (sqlite3.OperationalError, OperationalError) as error:
+            if not _is_busy(error.orig if isinstance(error, OperationalError) else error):
                 raise
-        until = time.monotonic() + self._busy_timeout
-        return await _patiently(lambda: self.sync_connection.execute(statement, parameters), until)
+        return await _patiently(act, time.monotonic() + self._busy_timeout)
 
     async def run_sync(self, act: Callable[[Connection], T]) -> T:
         return act(self.sync_connection)
@@ -151,6 +169,7 @@ class Inline:
     def __init__(self, engine: Engine, busy_timeout: float) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._busy_timeout = busy_timeout
+        self._statements = Statements(engine.dialect)
         self._log = WriteAheadLog(str(engine.url.database))
         self._opening = asyncio.Lock()
         self._turn = _Turn()
@@ -163,7 +182,7 @@ class Inline:
     async def _opened(self) -> InlineConnection:
         connection = await asyncio.to_thread(self._engine.connect)
         _raw(connection).execute("PRAGMA busy_timeout=0")  # from here on the loop waits, not SQLite
-        return InlineConnection(connection, self._busy_timeout)
+        return InlineConnection(connection, self._statements, self._busy_timeout)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[InlineConnection]:

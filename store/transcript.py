@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, select
 
 from session.vocabulary import Role
-from store.database import Database, Row, every
+from store.database import Database, Row, every, first
 from store.ledger import NotFound
 from store.schema import messages, sessions, tool_calls, turns
 
@@ -61,16 +61,10 @@ class Transcripts:
         Of several replies to one message (a retried session) only the last counts.
         """
         async with self.database.read() as connection:
-            own = select(messages.c.conversation_id, messages.c.seq).join(
-                sessions, sessions.c.user_message_id == messages.c.id
-            )
-            at = (await connection.execute(own.where(sessions.c.id == session_id))).first()
+            at = await first(connection, _OPENED_AT, session=session_id)
             if at is None:
                 raise NotFound(f"no session {session_id}")
-            told = messages.outerjoin(sessions, sessions.c.id == messages.c.session_id)
-            query = select(messages.c.id, messages.c.role, messages.c.content, sessions.c.user_message_id)
-            query = query.select_from(told).where(messages.c.conversation_id == at.conversation_id)
-            rows = await every(connection, query.where(messages.c.seq <= at.seq).order_by(messages.c.seq))
+            rows = await every(connection, _SAID, **at)
         return _conversation(rows)
 
     async def turns(self, session_id: str, after: int = 0) -> list[Turn]:
@@ -80,6 +74,17 @@ class Transcripts:
         return [_turn(list(parts)) for _, parts in groupby(rows, key=itemgetter("step"))]
 
 
+_OPENED_AT = (
+    select(messages.c.conversation_id.label("conversation"), messages.c.seq.label("upto"))
+    .join(sessions, sessions.c.user_message_id == messages.c.id)
+    .where(sessions.c.id == bindparam("session"))
+)
+_SAID = (
+    select(messages.c.id, messages.c.role, messages.c.content, sessions.c.user_message_id)
+    .select_from(messages.outerjoin(sessions, sessions.c.id == messages.c.session_id))
+    .where(messages.c.conversation_id == bindparam("conversation"), messages.c.seq <= bindparam("upto"))
+    .order_by(messages.c.seq)
+)
 _ANSWERED = and_(tool_calls.c.session_id == turns.c.session_id, tool_calls.c.step == turns.c.step)
 _TURNS = (
     select(turns, tool_calls.c.call_id, tool_calls.c.result)

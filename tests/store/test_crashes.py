@@ -17,8 +17,11 @@ from sqlalchemy import Engine, event
 from session.live import Frame, StoredFact
 from session.wire import Ending, ModelReply, StepRef
 from store import Store
+from store.database import Database
 from store.ledger import Fenced, NotFound, SessionOver
+from store.prepared import Given, Prepared
 from store.replies import NewCall
+from store.sqlite import Inline
 from tests.store.acting import FAILED, OK, new_call, new_session, reply, step, story, tool
 
 EFFECTS = ("readOnly", "idempotent", "sideEffect")
@@ -34,7 +37,10 @@ class Reaper:
     def __init__(self, store: Store) -> None:
         self.chances = 0
         engine = store.database.engine
-        engine = engine if isinstance(engine, Engine) else engine.sync_engine
+        if isinstance(engine, Engine):
+            self._listen_to_prepared(store.database)
+        else:
+            engine = engine.sync_engine
         event.listen(engine, "before_cursor_execute", self._chance)
         event.listen(engine, "commit", self._chance)
         announce = store.steps.ledgers.announce
@@ -44,6 +50,19 @@ class Reaper:
             announce(session_id, facts, over)
 
         store.steps.ledgers.announce = tell
+
+    def _listen_to_prepared(self, database: Database) -> None:
+        """The engine does not hear of statements that go to SQLite as they are."""
+        assert isinstance(database._ways, Inline)
+        statements = database._ways._statements
+        prepare = statements.prepared
+
+        def prepared(statement: Any, given: Given) -> Prepared | None:
+            if (found := prepare(statement, given)) is not None:
+                self._chance()
+            return found
+
+        statements.prepared = prepared  # type: ignore[method-assign]
 
     def _chance(self, *_: Any) -> None:
         self.chances -= 1
