@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import and_, bindparam, or_, select
 
 from session.vocabulary import Role
 from store.database import Database, Row, every, first
@@ -64,7 +64,7 @@ class Transcripts:
             at = await first(connection, _OPENED_AT, session=session_id)
             if at is None:
                 raise NotFound(f"no session {session_id}")
-            rows = await every(connection, _SAID, **at)
+            rows = await every(connection, _SAID, session=session_id, **at)
         return _conversation(rows)
 
     async def turns(self, session_id: str, after: int = 0) -> list[Turn]:
@@ -75,14 +75,17 @@ class Transcripts:
 
 
 _OPENED_AT = (
-    select(messages.c.conversation_id.label("conversation"), messages.c.seq.label("upto"))
+    select(messages.c.id.label("task"), messages.c.conversation_id.label("conversation"), messages.c.seq.label("upto"))
     .join(sessions, sessions.c.user_message_id == messages.c.id)
     .where(sessions.c.id == bindparam("session"))
 )
+_FOLLOWED = and_(messages.c.session_id == bindparam("session"), messages.c.id != bindparam("task"))
+"""What was said to the session itself: its steps see that."""
 _SAID = (
     select(messages.c.id, messages.c.role, messages.c.content, sessions.c.user_message_id)
     .select_from(messages.outerjoin(sessions, sessions.c.id == messages.c.session_id))
     .where(messages.c.conversation_id == bindparam("conversation"), messages.c.seq <= bindparam("upto"))
+    .where(or_(messages.c.session_id.is_(None), ~_FOLLOWED))
     .order_by(messages.c.seq)
 )
 _ANSWERED = and_(tool_calls.c.session_id == turns.c.session_id, tool_calls.c.step == turns.c.step)
@@ -114,17 +117,18 @@ def _conversation(rows: Sequence[Row]) -> list[Said]:
     """The messages as the model is to see them: each task with what was said to its sessions, and the last reply to it.
 
     A reply may have come late, from the retry of a session that others have followed since, so it is put beside the
-    message that it answers.
+    message that it answers, and where that one is not among these, where it came.
     """
     said: dict[str, list[Said]] = {}
     replies: dict[str, Said] = {}
     asked = ""
     for row in rows:
-        task = row["user_message_id"]
         if row["role"] == "assistant":
-            replies[task or asked] = Said("assistant", row["content"])
-            continue
-        if task is None or task == row["id"]:
-            asked = row["id"]
-        said.setdefault(task or row["id"], []).append(Said("user", row["content"]))
+            task = row["user_message_id"] or asked
+            replies[task] = Said("assistant", row["content"])
+            said.setdefault(task, [])
+        else:
+            task = row["user_message_id"] or row["id"]
+            said.setdefault(task, []).append(Said("user", row["content"]))
+            asked = task
     return [one for task, spoken in said.items() for one in [*spoken, *([replies[task]] if task in replies else [])]]

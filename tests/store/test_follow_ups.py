@@ -56,6 +56,14 @@ async def test_said_before_the_first_step_it_is_seen_by_the_first(store: Store) 
     assert not (await store.steps.record_reply(step(session), 1, reply("done"))).more
 
 
+async def test_what_a_session_was_told_while_it_waited_is_seen_by_its_first_step_alone(store: Store) -> None:
+    session = await new_session(store, "the task")
+    await say(store, session)
+    async with store.steps.ledgers.open(session.id) as ledger:
+        ledger.changes["opening_seq"] = 2  # as if its turn in the conversation had come only now
+    assert [one.content for one in await store.transcripts.opening(session.id)] == ["the task"]
+
+
 async def test_after_the_last_answer_it_is_refused_and_nothing_is_written(store: Store) -> None:
     session = await running(store)
     await store.steps.record_reply(step(session), 1, reply("done"))
