@@ -36,6 +36,7 @@ _ERRORS = {
     413: "The body is too large",
     415: "The body is not declared as JSON",
     422: "Invalid: `details` names the fields",
+    429: "Too many wait already: try again after `Retry-After` seconds",
     503: "The store or Temporal is away, nothing was lost: try again with the same Idempotency-Key",
 }
 ERRORS: dict[int | str, dict[str, Any]] = {

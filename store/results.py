@@ -10,10 +10,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from sqlalchemy import bindparam, select
+
 from session.events import Result, ResultError
 from session.vocabulary import StopReason
+from store.database import first
 from store.interjections import interject
 from store.ledger import Ledger
+from store.schema import tool_calls
 from store.spending import allowed
 
 _REPAIR = (
@@ -21,6 +25,14 @@ _REPAIR = (
     " it alone: as JSON of this schema, without any words around it (or as `result` of complete_task, if you have that"
     " tool). This is the only repair."
 )
+
+_INVALID_CODE = "RESULT_INVALID"
+_INVALID = (
+    select(tool_calls.c.call_id)
+    .where(tool_calls.c.session_id == bindparam("session"), tool_calls.c.step == bindparam("at_step"))
+    .where(tool_calls.c.status == "error", tool_calls.c.result.contains(_INVALID_CODE))
+)
+"""The completions of this step that were sent back for repair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +49,16 @@ async def has_step_left(ledger: Ledger, step: int) -> bool:
 
 
 async def stands(ledger: Ledger, step: int, answer: Answer) -> bool:
-    """Record an answer; False where the model is to repair it."""
+    """Record an answer; False where the model is to repair it. Of several in one step the first good one counts, and
+    before it is repaired all of them are to be."""
+    if ledger.value("result") is not None:
+        return True
     if answer.value is not None:
         ledger.changes |= {"result": answer.value, "result_error": None}
         return True
-    is_first, may_go_on = ledger.value("result_error") is None, await has_step_left(ledger, step)
+    told_before = await first(ledger.connection, _INVALID, session=ledger.id, at_step=step) is not None
+    is_first = ledger.value("result_error") is None or told_before
+    may_go_on = await has_step_left(ledger, step)
     end = "" if may_go_on else " (no step was left to repair it)"
     ledger.changes["result_error"] = answer.fault + end
     return not (is_first and may_go_on)
@@ -52,7 +69,7 @@ async def taken(ledger: Ledger, step: int, answer: Answer, result: Result) -> Re
     to repair it."""
     if not await stands(ledger, step, answer):
         told = f"`result` does not keep to its schema: {answer.fault}. Call complete_task once more with one that does."
-        return Result(success=False, error=ResultError(code="RESULT_INVALID", message=told))
+        return Result(success=False, error=ResultError(code=_INVALID_CODE, message=told))
     if answer.value is not None:
         return result
     note = f"(`result` was not taken, it does not keep to its schema: {answer.fault})"

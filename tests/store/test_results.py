@@ -77,6 +77,26 @@ async def test_a_completion_is_repaired_once_and_then_taken_without_a_result(sto
     assert BAD.fault in (second.results[0].result or {})["content"]
 
 
+async def test_several_completions_in_one_reply_are_one_try(store: Store) -> None:
+    async def both(session: Session, number: int, *answers: Answer) -> list[str]:
+        at, names = step(session, number), [f"t{number}{n}" for n in range(len(answers))]
+        calls = [new_call(name, "idempotent", "complete_task", summary=name) for name in names]
+        await store.steps.begin(at, 1)
+        await store.steps.record_reply(at, 1, reply("", *calls))
+        for name in names:
+            await store.calls.start(tool(at, name), 1)
+        told = zip(names, answers, strict=True)
+        return [(await store.calls.record(tool(at, name), 1, OK, 1, answer=one)).status for name, one in told]
+
+    session = await asked(store)
+    assert await both(session, 1, BAD, BAD) == ["error", "error"]
+    assert await both(session, 2, BAD, BAD) == ["success", "success"]
+    assert await result(store, session) == (None, BAD.fault)
+    good = await asked(store)
+    assert await both(good, 1, GOOD, BAD) == ["success", "success"]
+    assert await result(store, good) == ({"a": [1]}, None)
+
+
 async def test_there_is_one_repair_over_both_ways(store: Store) -> None:
     session = await asked(store)
     assert (await replied(store, session, 1, BAD)).more
