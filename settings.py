@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 
 import settings_forms as forms
+from session.fallbacks import MOST_FALLBACKS
 from session.mcp import HttpServer, StdioServer, confidential
 from session.policy import (
     AdmissionPolicy,
@@ -85,6 +86,9 @@ class Settings(BaseSettings):
         None, validation_alias="ANTHROPIC_BASE_URL"
     )
     model: str = Field(DEFAULT_MODEL, validation_alias="PERDURE_MODEL", min_length=1)
+    fallback_models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(forms.words)] = Field(
+        (), validation_alias="PERDURE_FALLBACK_MODELS", max_length=MOST_FALLBACKS
+    )
     data_dir: Annotated[Path, AfterValidator(forms.folder)] = Field(
         default_factory=lambda: Path.home() / ".perdure", validation_alias="PERDURE_DATA_DIR"
     )

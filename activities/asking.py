@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from activities.transcript import THOUGHTS
 from session.budget import LEAST_OUTPUT
 from session.models import ModelCard, card
 from session.tooling import Tool
@@ -41,7 +42,7 @@ def model_request(
         "system": [{"type": "text", "text": part, "cache_control": _CACHED} for part in system if part],
         "messages": _with_breakpoints(messages),
         "metadata": {"user_id": row["id"]},
-        **_thinking(known, row["effort"], most, settings["temperature"], row["show_thinking"]),
+        **_thinking(known, row, most, settings["temperature"], may_begin=_may_think(messages)),
     }
     if tools:
         request["tools"] = [_described(tool) for tool in tools]
@@ -52,22 +53,33 @@ def _described(tool: Tool) -> dict[str, Any]:
     return {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
 
 
-def _thinking(known: ModelCard, effort: Effort, most: int, temperature: float | None, shown: bool) -> dict[str, Any]:
-    """Effort and thinking as the model takes them. A temperature (where it is taken) excludes thinking, and so does
-    a reply that may not be longer than the shortest thought that can be asked for, and something said after it."""
+def _thinking(
+    known: ModelCard, row: Mapping[str, Any], most: int, temperature: float | None, *, may_begin: bool
+) -> dict[str, Any]:
+    """Effort and thinking as the model takes them. A temperature (where it is taken) excludes thinking. So does, for a
+    model that is given a budget of its own for it, a reply that may not be much longer than the shortest thought that
+    can be asked for, and a loop of tool calls that was begun without."""
     told: dict[str, Any] = {}
     if known.takes_effort:
-        told["output_config"] = {"effort": known.effort(effort)}
+        told["output_config"] = {"effort": known.effort(row["effort"])}
     if temperature is not None and known.takes_temperature:
         return {**told, "extra_body": {"temperature": temperature}, "extra_headers": _WITH_TEMPERATURE}
     if known.thinking == "adaptive":
-        told["thinking"] = {"type": "adaptive", "display": "summarized" if shown else "omitted"}
-    elif known.thinking == "budget" and most >= _SHORTEST_THOUGHT + LEAST_OUTPUT:
+        told["thinking"] = {"type": "adaptive", "display": "summarized" if row["show_thinking"] else "omitted"}
+    elif known.thinking == "budget" and may_begin and most >= _SHORTEST_THOUGHT + LEAST_OUTPUT:
         told["thinking"] = {
             "type": "enabled",
-            "budget_tokens": min(_THINKING_TOKENS[effort], most - LEAST_OUTPUT),
+            "budget_tokens": min(_THINKING_TOKENS[row["effort"]], most - LEAST_OUTPUT),
         }
     return told
+
+
+def _may_think(messages: list[dict[str, Any]]) -> bool:
+    """False within a loop of tool calls whose last turn has no thought at its head: another model's was left out, or
+    there was none. With a budget for thinking the API takes such a loop for a mistake."""
+    last = next((message["content"] for message in reversed(messages) if message["role"] == "assistant"), None)
+    calls = last is not None and any(block["type"] == "tool_use" for block in last)
+    return last is None or not calls or last[0]["type"] in THOUGHTS
 
 
 def _with_breakpoints(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

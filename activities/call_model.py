@@ -43,6 +43,8 @@ from store.spending import day_of
 from store.steps import Begun, Spent
 
 NOTABLE_WAIT_SECONDS = 1.0
+AT_ONCE = timedelta(milliseconds=1)
+"""None at all would be taken for the retry policy's."""
 _FAILED = "the model call failed; the session's events say why"
 
 
@@ -89,7 +91,7 @@ class ModelCalls:
             if not is_provider_error(error):
                 raise
             spent = Spent(builder.usage, cost(row["model"], builder.usage, day))
-            raise await self._failure(at, attempt, error, spent) from None
+            raise await self._failure(at, attempt, begun, error, spent) from None
         rules = await rules_of(row, self._store)
         judging = Judging(rules, tools, self._offers.catalog, self._masker, builder.cut, builder.deep)
         called = [block for block in blocks if block["type"] == "tool_use"]
@@ -144,9 +146,16 @@ class ModelCalls:
             finally:
                 turn.usage = builder.usage
 
-    async def _failure(self, at: StepRef, attempt: int, error: Exception, spent: Spent) -> ApplicationError:
-        """The error to raise; a coming retry is announced first, so that readers drop the deltas of this attempt."""
-        verdict = posture(error, attempt, at.deadline_ms / 1000 - time.time(), self._masker)
+    async def _failure(
+        self, at: StepRef, attempt: int, begun: Begun, error: Exception, spent: Spent
+    ) -> ApplicationError:
+        """The error to raise; a coming retry, perhaps by another model, is announced first, so that readers drop the
+        deltas of this attempt."""
+        verdict = posture(error, begun.tries, at.deadline_ms / 1000 - time.time(), self._masker)
+        to = begun.next_model if verdict.elsewhere else None
+        if to is not None:
+            await self._store.steps.announce_retry(at, attempt, verdict.reason, 0, spent, to)
+            return ApplicationError(_FAILED, type=PROVIDER_ERROR, next_retry_delay=AT_ONCE)
         if verdict.final:
             await self._store.steps.note_failure(at, attempt, verdict.reason, spent)
             return ApplicationError(_FAILED, verdict.retryable, type=PROVIDER_ERROR, non_retryable=True)

@@ -5,6 +5,7 @@
     connection, timeout, cut     back off and try again
     other 4xx                    final: the request itself is refused, trying again would change nothing
 
+A model that does not answer in BEFORE_FALLBACK attempts, or that is not there (404), may be answered for by another.
 A wait that would pass the session's deadline, or the last of MAX_ATTEMPTS, is final too. Messages carry the provider's
 own words, masked, since those may repeat the key that was sent.
 """
@@ -22,6 +23,8 @@ from activities.pacing import retry_after
 from session.masking import Masker
 
 MAX_ATTEMPTS = 8
+BEFORE_FALLBACK = 3
+"""Attempts that a model has before another one is asked, where there is one."""
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 20.0
 _BY_FORM = Masker()
@@ -39,28 +42,31 @@ class NoKey(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Posture:
-    """What to do about a failed attempt. `retryable`: the client may hope for more by trying the session again."""
+    """What to do about a failed attempt. `retryable`: the client may hope for more by trying the session again.
+    `elsewhere`: another model may do what this one does not."""
 
     final: bool
     retryable: bool
     reason: str
     delay_seconds: float = 0.0
+    elsewhere: bool = False
 
 
 def posture(error: Exception, attempt: int, seconds_left: float, masker: Masker = _BY_FORM) -> Posture:
-    """Judge a failure of attempt `attempt` (1…) with `seconds_left` until the session's deadline."""
+    """Judge a failure of the model's attempt `attempt` (1…) with `seconds_left` until the session's deadline."""
     reason = describe(error, masker)
     if not _may_pass(error):
-        return Posture(final=True, retryable=False, reason=reason)
+        return Posture(final=True, retryable=False, reason=reason, elsewhere=_is_no_model(error))
     delay = _told_wait(error)
     if delay is None:
         delay = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** (attempt - 1)) * random.uniform(0.8, 1.2)
     if attempt >= MAX_ATTEMPTS:
-        return Posture(final=True, retryable=True, reason=f"{reason} (after {attempt} attempts)")
+        return Posture(final=True, retryable=True, reason=f"{reason} (after {attempt} attempts)", elsewhere=True)
     if delay >= seconds_left:
         said = f"{reason} (the next attempt would be in {delay:.0f} s, later than the session's limit)"
-        return Posture(final=True, retryable=True, reason=said)
-    return Posture(final=False, retryable=True, reason=reason, delay_seconds=delay)
+        return Posture(final=True, retryable=True, reason=said, elsewhere=True)
+    elsewhere = attempt >= BEFORE_FALLBACK
+    return Posture(final=False, retryable=True, reason=reason, delay_seconds=delay, elsewhere=elsewhere)
 
 
 def is_provider_error(error: Exception) -> bool:
@@ -92,6 +98,10 @@ def _may_pass(error: Exception) -> bool:
             return error.type in _RETRIED_TYPES
         return error.status_code in _RETRIED_STATUS or error.status_code >= 500
     return isinstance(error, (anthropic.APIConnectionError, httpx2.HTTPError, Cut, NoTurn))
+
+
+def _is_no_model(error: Exception) -> bool:
+    return isinstance(error, anthropic.NotFoundError)
 
 
 def _told_wait(error: Exception) -> float | None:

@@ -22,13 +22,15 @@ KEPT_TRANSCRIPTS = 64
 OPENING_BYTES = 400_000
 """Earlier messages beyond this are left out. Bytes rather than characters: a token is some four letters of English but
 hardly one character of Chinese, and both must stay well inside the smallest window, 200,000 tokens."""
+THOUGHTS = ("thinking", "redacted_thinking")
 _UNANSWERED = "This call has no result: the session was interrupted before it ran."
 
 
 @dataclass(slots=True)
 class _Kept:
-    """What was read of a session: `turns[k]` is step k + 1."""
+    """What was read of a session, as its model may see it: `turns[k]` is step k + 1."""
 
+    model: str
     opening: Messages
     turns: list[Messages] = field(default_factory=list)
 
@@ -45,11 +47,11 @@ class Transcript:
         then, and what was said to it meanwhile."""
         session_id: str = row["id"]
         kept = self._kept.pop(session_id, None)
-        if kept is None:
-            kept = _Kept(opening_messages(await self._store.transcripts.opening(session_id)))
+        if kept is None or kept.model != row["model"]:
+            kept = _Kept(row["model"], opening_messages(await self._store.transcripts.opening(session_id)))
         if len(kept.turns) < step - 1:
             turns = await self._store.transcripts.turns(session_id, after=len(kept.turns))
-            kept.turns.extend(turn_messages(turn) for turn in turns if turn.step < step)
+            kept.turns.extend(turn_messages(turn, kept.model) for turn in turns if turn.step < step)
         said = await self._store.interjections.of(session_id) if row["interjected"] else []
         self._kept[session_id] = kept
         while len(self._kept) > KEPT_TRANSCRIPTS:
@@ -107,11 +109,14 @@ def opening_messages(said: list[Said]) -> list[dict[str, Any]]:
     return messages
 
 
-def turn_messages(turn: Turn) -> list[dict[str, Any]]:
-    """A step as the model's message and the message with the results of its calls (every call has one, G6)."""
-    if not turn.blocks:
+def turn_messages(turn: Turn, model: str | None = None) -> list[dict[str, Any]]:
+    """A step as the model's message and the message with the results of its calls (every call has one, G6). `model`:
+    the one that is to read it; thoughts of another model are left out, since they are signed for that one alone."""
+    foreign = model is not None and turn.model != model
+    blocks = [block for block in turn.blocks if not (foreign and block["type"] in THOUGHTS)]
+    if not blocks:
         return []
-    messages = [{"role": "assistant", "content": turn.blocks}]
+    messages = [{"role": "assistant", "content": blocks}]
     if turn.results:
         messages.append({"role": "user", "content": [_result_block(result) for result in turn.results]})
     return messages

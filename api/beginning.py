@@ -18,6 +18,7 @@ from activities.catalog import Catalog
 from activities.tools import TOOLS
 from api.parts import Parts
 from api.problems import Problem, invalid
+from session.fallbacks import in_order
 from session.models import card
 from session.patterns import is_pattern, names, tool_name
 from session.prices import price_of
@@ -55,6 +56,7 @@ async def begin(parts: Parts, fields: StartFields, caller: Starter, conversation
     StoreUnavailable, TemporalAway."""
     model = fields.model or parts.settings.model
     check(fields, model, parts.store.database.clock())
+    fields = with_fallback(parts, fields, model)
     await check_tools(parts, fields)
     if fields.response_schema is not None and (fault := await parts.validators.fault_of_schema(fields.response_schema)):
         raise invalid("responseSchema", fault)
@@ -89,6 +91,21 @@ def check(fields: StartFields, model: str, now_ms: int) -> None:
             raise invalid("temperature", "must be between 0 and 1 for this provider")
     if fields.max_cost_usd is not None and price_of(model, day_of(now_ms)) is None:
         raise invalid("maxCostUsd", f"the price of {model} is not known, so it could not be kept; use maxBudget")
+
+
+def with_fallback(parts: Parts, fields: StartFields, model: str) -> StartFields:
+    """The fields with the models to fall back to: those asked for, or the server's own as far as their prices are known
+    where money is limited. Raises Problem 422."""
+    day = day_of(parts.store.database.clock())
+    asked = parts.settings.fallback_models if fields.fallback is None else fields.fallback
+    fallback = in_order(model, asked)
+    if fields.max_cost_usd is not None:
+        priced = [one for one in fallback if price_of(one, day) is not None]
+        if fields.fallback is not None and priced != fallback:
+            unknown = next(one for one in fallback if one not in priced)
+            raise invalid("fallback", f"the price of {unknown} is not known, so maxCostUsd could not be kept")
+        fallback = priced
+    return fields.model_copy(update={"fallback": fallback})
 
 
 async def offered(parts: Parts) -> list[Tool]:

@@ -123,7 +123,7 @@ def lay_out(
     if turn.text or turn.text_tokens:
         _speak(layout, turn)
     for index, tool in enumerate(turn.tools):
-        called = signing.tool_use_id(name, index, signature)
+        called = signing.tool_use_id(model, name, index, signature)
         _call(layout, tool, called, turn.chunk_chars, broken=broken and index == len(turn.tools) - 1)
     layout.finish(max_tokens)
     return reply
@@ -144,7 +144,7 @@ def _message(reply: Reply, usage: dict[str, int]) -> JsonObject:
 
 def _think(layout: _Layout, turn: Turn, prompt: bytes, hidden: bool) -> str:
     shown = "" if hidden else turn.thinking or ""
-    signature = signing.sign(prompt, shown)
+    signature = signing.sign(layout.reply.model, prompt, shown)
     index = len(layout.reply.content)
     layout.block(
         {"type": "thinking", "thinking": "", "signature": ""},

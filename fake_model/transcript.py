@@ -112,15 +112,17 @@ def check_thinking(body: JsonObject, rules: Abilities, prompt: Prompt, thinks: b
             continue
         for at, block in enumerate(message["content"]):
             if block["type"] == "thinking":
-                _check_signature(f"messages.{index}.content.{at}", block, rules, prompt.before[index])
+                _check_signature(f"messages.{index}.content.{at}", block, body["model"], rules, prompt.before[index])
         if index == last and thinks:
-            _check_first(f"messages.{index}.content.0", message["content"])
+            _check_first(f"messages.{index}.content.0", message["content"], body)
 
 
-def _check_signature(place: str, block: JsonObject, rules: Abilities, prefix: bytes) -> None:
+def _check_signature(place: str, block: JsonObject, model: str, rules: Abilities, prefix: bytes) -> None:
     signed = signing.verify(block["signature"], block["thinking"])
     if signed is None:
         raise refuse(place, "Invalid `signature` in `thinking` block")
+    if signed.model != signing.model_mark(model):  # the API drops it: here it is to be left out
+        raise refuse(place, "Invalid `signature` in `thinking` block. The block is bound to another model.")
     if rules.bound_thinking and signed.prompt != prefix:
         raise refuse(
             place,
@@ -129,11 +131,14 @@ def _check_signature(place: str, block: JsonObject, rules: Abilities, prefix: by
         )
 
 
-def _check_first(place: str, blocks: list[JsonObject]) -> None:
+def _check_first(place: str, blocks: list[JsonObject], body: JsonObject) -> None:
     calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
     if not calls or not signing.came_with_thinking(calls[0]):
         return
     first = blocks[0]
+    adapts = (body.get("thinking") or {}).get("type") != "enabled"
+    if adapts and not signing.came_from(calls[0], body["model"]):
+        return  # the thoughts of another model cannot be there
     if first["type"] != "thinking":
         raise refuse(
             f"{place}.type",

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
+from session.fallbacks import MOST_FALLBACKS
 from session.model import Metadata, Published, Text, is_json
 from session.vocabulary import (
     MAX_CONTENT_CHARS,
@@ -18,6 +19,8 @@ from session.vocabulary import (
 ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
 """Chosen by us or by the client; also the name of the conversation's workspace folder, hence the narrow alphabet."""
 
+ModelId = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+
 
 def _no_subfolders_upwards(path: str) -> str:
     parts = path.split("/")
@@ -30,7 +33,8 @@ class StartFields(Published):
     """The fields shared by every call that starts a session. Absent means the default."""
 
     content: Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CONTENT_CHARS)]
-    model: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
+    model: ModelId | None = None
+    fallback: Annotated[list[ModelId], Field(max_length=MOST_FALLBACKS)] | None = None
     provider: Provider = "anthropic"
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     effort: Effort = "medium"
@@ -67,6 +71,7 @@ class StartSession(StartFields):
 
 SETTINGS = frozenset(
     {
+        "fallback",
         "temperature",
         "allowed_tools",
         "system_prompt",

@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, update
 from session.auditing import AuditKind
 from session.closing import Closing, Done, close
 from session.events import Result, ResultError, SessionCancelling
+from session.fallbacks import model_of
 from session.vocabulary import COMPLETE_TASK, StopReason
 from session.wire import Ending
 from store.calls import OUTCOME_UNKNOWN, write_result
@@ -110,7 +111,7 @@ async def _done(ledger: Ledger) -> Done:
     calls = await every(ledger.connection, query)
     return Done(
         session_id=ledger.id,
-        model=ledger.row["model"],
+        model=model_of(ledger.row),
         provider=ledger.row["provider"],
         steps=ledger.row["step"],
         usage=ledger.usage,
@@ -149,7 +150,7 @@ async def _save_message(ledger: Ledger, message_id: str, closing: Closing) -> No
         "seq": count,
         "role": "assistant",
         "content": closing.content,
-        "model": ledger.row["model"],
+        "model": model_of(ledger.row),
         "provider": ledger.row["provider"],
         "session_id": ledger.id,
         "usage": json.dumps(ledger.usage.published()),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from session.fallbacks import model_of
 from session.resources import Conversation, Message, Session, SessionError, ToolCall
 from session.usage import Usage
 
@@ -32,7 +33,7 @@ def session_of(row: Mapping[str, Any]) -> Session:
         status=row["status"],
         stop_reason=row["stop_reason"],
         goal=row["goal"],
-        model=row["model"],
+        model=model_of(row),
         provider=row["provider"],
         effort=row["effort"],
         max_steps=row["max_steps"],

@@ -92,7 +92,7 @@ class Sessions:
         if filters.conversation_id is not None:
             query = query.where(sessions.c.conversation_id == filters.conversation_id)
         if filters.model is not None:
-            query = query.where(sessions.c.model == filters.model)
+            query = query.where(func.coalesce(sessions.c.fallback_model, sessions.c.model) == filters.model)
         if filters.created_after_ms is not None:
             query = query.where(sessions.c.created_ms > filters.created_after_ms)
         if filters.created_before_ms is not None:

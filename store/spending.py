@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from sqlalchemy import bindparam, select
 
 from session.budget import Budget
+from session.fallbacks import model_of
 from session.models import card
 from session.prices import price_of
 from session.usage import Usage
@@ -34,7 +35,7 @@ async def allowed(ledger: Ledger, step: int) -> int | None:
         return None
     before = await first(ledger.connection, _USAGE, session=ledger.id, at_step=step - 1)
     last = Usage() if before is None else Usage(**json.loads(before["usage"]))
-    price = price_of(ledger.row["model"], day_of(ledger.now_ms))
+    price = price_of(model_of(ledger.row), day_of(ledger.now_ms))
     return budget.allowance(ledger.usage, ledger.value("cost"), last, price)
 
 

@@ -17,11 +17,13 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from session.budget import budgeted
 from session.events import Content, StepRetry, StepStart, ThinkingStart
+from session.fallbacks import model_of
 from session.live import model_scope
 from session.usage import Usage
 from session.wire import CallRef, ModelReply, StepRef
 from store.completing import complete_step, warn
 from store.database import Row, first
+from store.falling_back import fall_back, fell_back, following
 from store.homes import settle
 from store.interjections import show_waiting, waits
 from store.ledger import Fenced, Ledger, Ledgers, SessionOver
@@ -56,8 +58,13 @@ class Begun:
     tokens that the session's budgets let the reply have, None without a budget."""
 
     row: Mapping[str, Any]
+    """As it is, but that `model` is the model in use."""
     recorded: ModelReply | None = None
     allowed: int | None = None
+    tries: int = 1
+    """How many attempts of this step the model in use has had, with this one."""
+    next_model: str | None = None
+    """What the session may fall back to."""
 
 
 def fence(ledger: Ledger, at: StepRef, attempt: int) -> None:
@@ -112,7 +119,9 @@ class Steps:
             else:
                 self._start_step(ledger, at, attempt)
                 await show_waiting(ledger, at.step)
-        return Begun({**row, "toolset": ledger.value("toolset"), "home": ledger.value("home")}, allowed=allowance)
+            tries = attempt - await fell_back(ledger, at)
+        now = {"toolset": ledger.value("toolset"), "home": ledger.value("home"), "model": model_of(row)}
+        return Begun({**row, **now}, allowed=allowance, tries=tries, next_model=following(row))
 
     def _start_step(self, ledger: Ledger, at: StepRef, attempt: int) -> None:
         ledger.changes["step_started_ms"] = ledger.now_ms
@@ -130,16 +139,25 @@ class Steps:
         ledger.append(f"step/{at.step}", started, closes=model_scope(at.step), attempt=attempt)
 
     async def announce_retry(
-        self, at: StepRef, attempt: int, reason: str, retry_after_ms: int, spent: Spent = NOTHING
+        self,
+        at: StepRef,
+        attempt: int,
+        reason: str,
+        retry_after_ms: int,
+        spent: Spent = NOTHING,
+        to: str | None = None,
     ) -> None:
         """Attempt `attempt` failed and another will come: tell readers to drop its deltas. Raises as `fence`.
 
-        `spent`: what the provider had counted of the reply that was cut off; it is paid for all the same.
+        `spent`: what the provider had counted of the reply that was cut off; it is paid for all the same. `to`: the
+        model that the session falls back to.
         """
         key = _retry_key(at, attempt + 1)
         async with self.ledgers.open(at.session_id) as ledger:
             fence(ledger, at, attempt)
             if not await ledger.has_fact(key):
+                if to is not None:
+                    fall_back(ledger, at, attempt, to, reason)
                 coming = StepRetry(step=at.step, attempt=attempt + 1, reason=reason, retry_after_ms=retry_after_ms)
                 ledger.append(key, coming, closes=model_scope(at.step), attempt=attempt + 1)
                 spend(ledger, *spent)
