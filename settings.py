@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 
 import settings_forms as forms
+from session.context import ContextPolicy
 from session.fallbacks import MOST_FALLBACKS
 from session.mcp import HttpServer, StdioServer, confidential
 from session.policy import (
@@ -121,6 +122,8 @@ class Settings(BaseSettings):
     max_sessions: int | None = Field(None, validation_alias="PERDURE_MAX_SESSIONS", ge=1)
     max_sessions_per_key: int | None = Field(None, validation_alias="PERDURE_MAX_SESSIONS_PER_KEY", ge=1)
     max_queued: int | None = Field(None, validation_alias="PERDURE_MAX_QUEUED", ge=0)
+    compact_at: float = Field(0.7, validation_alias="PERDURE_COMPACT_AT", ge=0.1, le=1)
+    context_window: int | None = Field(None, validation_alias="PERDURE_CONTEXT_WINDOW", ge=1000)
     exec_sandbox: SandboxMode = Field("auto", validation_alias="PERDURE_EXEC_SANDBOX")
     exec_network: bool = Field(False, validation_alias="PERDURE_EXEC_NETWORK")
     exec_memory_mb: int = Field(2048, validation_alias="PERDURE_EXEC_MEMORY_MB", ge=64)
@@ -166,6 +169,11 @@ class Settings(BaseSettings):
     def admission_policy(self) -> AdmissionPolicy:
         """How many sessions may run at once, and how many may wait."""
         return AdmissionPolicy(self.max_sessions, self.max_sessions_per_key, self.max_queued)
+
+    @property
+    def context_policy(self) -> ContextPolicy:
+        """How long a prompt may become before it is compacted."""
+        return ContextPolicy(self.compact_at, self.context_window)
 
     @property
     def tool_policy(self) -> ToolPolicy:

@@ -168,6 +168,7 @@ def surroundings(settings: Settings, sources: Sequence[ToolSource] = ()) -> Surr
         embedder=Embedder(embedding) if embedding is not None else None,
         presets=Presets(settings.presets_folder),
         limiter=Limiter(on=settings.pace_calls),
+        context=settings.context_policy,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from activities.transcript import THOUGHTS
 from session.budget import LEAST_OUTPUT
+from session.compaction import SUMMARISE
 from session.models import ModelCard, card
 from session.tooling import Tool
 from session.vocabulary import Effort
@@ -47,6 +48,30 @@ def model_request(
     if tools:
         request["tools"] = [_described(tool) for tool in tools]
     return request
+
+
+def summary_request(row: Mapping[str, Any], transcript: str, most: int, allowed: int | None) -> dict[str, Any]:
+    """The same for a summary of a transcript, `most` tokens long at most: without tools, with little thought."""
+    known = card(row["model"])
+    most = min(most + _THINKING_TOKENS["medium"], known.output_limit, allowed or known.output_limit)
+    return {
+        "model": row["model"],
+        "max_tokens": most,
+        "system": [_text(SUMMARISE)],
+        "messages": [{"role": "user", "content": [_text(transcript)]}],
+        "metadata": {"user_id": row["id"]},
+        **_thinking(known, {**row, "effort": "low", "show_thinking": False}, most, None, may_begin=True),
+    }
+
+
+def counted_part(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a request that makes its prompt, as `client.messages.count_tokens` takes it."""
+    names = ("model", "system", "messages", "tools", "thinking", "output_config")
+    return {name: request[name] for name in names if name in request}
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
 
 
 def _described(tool: Tool) -> dict[str, Any]:

@@ -8,33 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
-from anthropic import APIStatusError, AsyncAnthropic
+from anthropic import AsyncAnthropic
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.asking import model_request
+from activities.compacting import Call, Compacting
 from activities.failures import alive
 from activities.judging import Judging, Offers, rules_of
-from activities.limiter import Turn
 from activities.prompts import Prompts
-from activities.provider_errors import NoKey, is_provider_error, posture
+from activities.provider_errors import NoKey, is_provider_error, is_too_long, posture
 from activities.reply import Fragment, ReplyBuilder, text_of, thinking_of
 from activities.results import schema_of
+from activities.sending import Sending
 from activities.stopping import Stopped, until_stopped
-from activities.streaming import events_of, read_out
 from activities.surroundings import Surroundings
 from activities.transcript import Transcript
 from session.events import ContentDelta, ThinkingUpdate
 from session.live import model_scope
 from session.prices import cost
 from session.prompt import SystemPrompt
-from session.tooling import Tool
 from session.wire import CALL_MODEL, PROVIDER_ERROR, ModelReply, StepRef
 from store import Store
 from store.ledger import Fenced, SessionOver
@@ -42,7 +42,6 @@ from store.replies import NewCall, Reply
 from store.spending import day_of
 from store.steps import Begun, Spent
 
-NOTABLE_WAIT_SECONDS = 1.0
 AT_ONCE = timedelta(milliseconds=1)
 """None at all would be taken for the retry policy's."""
 _FAILED = "the model call failed; the session's events say why"
@@ -55,14 +54,13 @@ class ModelCalls:
         self, store: Store, client: AsyncAnthropic, transcript: Transcript, offers: Offers, around: Surroundings
     ) -> None:
         self._store = store
-        self._client = client
-        self._transcript = transcript
+        self._sending = Sending(client, around.limiter)
+        self._compacting = Compacting(store, self._sending, transcript, around.context)
         self._offers = offers
         self._prompts = Prompts(store, around)
         self._masker = around.masker
         self._home = around.home
         self._validators = around.validators
-        self._limiter = around.limiter
 
     @activity.defn(name=CALL_MODEL)
     async def call_model(self, at: StepRef) -> ModelReply:
@@ -80,8 +78,11 @@ class ModelCalls:
         builder = ReplyBuilder()
         tools = await self._offers.of(row)
         prompt = await self._prompts.of(row, at.step, agent=bool(tools))
+        call = Call(
+            at, attempt, row, builder, begun.allowed, partial(model_request, tools=tools.values(), system=prompt)
+        )
         try:
-            await until_stopped(self._stream(at, begun, tools, prompt, builder, live), at, self._store.bus)
+            await until_stopped(self._stream(call, live), at, self._store.bus)
             blocks = builder.blocks()
         except Stopped:
             reply = _reply(row["model"], day, prompt, builder, builder.partial_blocks())
@@ -102,49 +103,19 @@ class ModelCalls:
             reply = replace(reply, answer=await self._validators.of_reply(schema, reply.text, self._masker))
         return await self._store.steps.record_reply(at, attempt, reply)
 
-    async def _stream(
-        self,
-        at: StepRef,
-        begun: Begun,
-        tools: dict[str, Tool],
-        prompt: SystemPrompt,
-        builder: ReplyBuilder,
-        live: _Live,
-    ) -> None:
-        if not self._client.api_key:
+    async def _stream(self, call: Call, live: _Live) -> None:
+        if not self._sending.client.api_key:
             raise NoKey
-        messages = await self._transcript.messages(begun.row, at.step)
-        request = model_request(begun.row, tools.values(), messages, prompt, begun.allowed)
-        send = self._client.messages.with_streaming_response.create
+        request = await self._compacting.request(call)
         try:
-            async with self._turn(at, builder, request["model"]) as turn, send(**request, stream=True) as answer:
-                builder.request_id = answer.headers.get("request-id")
-                turn.hear(answer.headers)
-                events = events_of(answer.http_response)
-                async for event in events:
-                    fragment = builder.feed(event)
-                    if fragment is not None:
-                        live.tell(fragment)
-                    if builder.whole:
-                        break
-                await read_out(events)
+            await self._sending.reply(request, call.at.deadline_ms, call.builder, live.tell)
+        except Exception as error:
+            shorter = await self._compacting.shorter(call) if is_too_long(error) else None
+            if shorter is None:
+                raise
+            await self._sending.reply(shorter, call.at.deadline_ms, call.builder, live.tell)
         finally:
             await live.settle()
-
-    @asynccontextmanager
-    async def _turn(self, at: StepRef, builder: ReplyBuilder, model: str) -> AsyncIterator[Turn]:
-        """The call's turn by the provider's rate limits. Raises NoTurn."""
-        began = time.monotonic()
-        async with self._limiter.turn(model, at.deadline_ms / 1000) as turn:
-            if (waited := time.monotonic() - began) >= NOTABLE_WAIT_SECONDS:
-                activity.logger.info("waited %.1f s for the provider's rate limit", waited)
-            try:
-                yield turn
-            except APIStatusError as error:
-                turn.hear(error.response.headers)
-                raise
-            finally:
-                turn.usage = builder.usage
 
     async def _failure(
         self, at: StepRef, attempt: int, begun: Begun, error: Exception, spent: Spent

@@ -55,7 +55,7 @@ class Posture:
 def posture(error: Exception, attempt: int, seconds_left: float, masker: Masker = _BY_FORM) -> Posture:
     """Judge a failure of the model's attempt `attempt` (1…) with `seconds_left` until the session's deadline."""
     reason = describe(error, masker)
-    if not _may_pass(error):
+    if not may_pass(error):
         return Posture(final=True, retryable=False, reason=reason, elsewhere=_is_no_model(error))
     delay = _told_wait(error)
     if delay is None:
@@ -72,6 +72,14 @@ def posture(error: Exception, attempt: int, seconds_left: float, masker: Masker 
 def is_provider_error(error: Exception) -> bool:
     """True for failures of the model call; anything else is a failure of our own."""
     return isinstance(error, (anthropic.AnthropicError, httpx2.HTTPError, Cut, NoKey, NoTurn))
+
+
+def is_too_long(error: Exception) -> bool:
+    """True when the provider refused a prompt because the model's window, or a request, cannot hold it."""
+    if not isinstance(error, anthropic.APIStatusError) or error.status_code not in (400, 413):
+        return False
+    said = (error.api_message or error.message).lower()
+    return error.status_code == 413 or "prompt is too long" in said or "exceed context limit" in said
 
 
 def describe(error: Exception, masker: Masker = _BY_FORM) -> str:
@@ -92,7 +100,8 @@ def describe(error: Exception, masker: Masker = _BY_FORM) -> str:
     return masker.mask(f"the model could not be called: {error}")[:500]
 
 
-def _may_pass(error: Exception) -> bool:
+def may_pass(error: Exception) -> bool:
+    """True when asking again may bring more than this failure did."""
     if isinstance(error, anthropic.APIStatusError):
         if error.status_code == 200:  # an `error` event inside a stream that had begun well
             return error.type in _RETRIED_TYPES

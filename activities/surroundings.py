@@ -14,6 +14,7 @@ from activities.results import Validators
 from activities.tools.jobs import Jobs
 from activities.tools.spec import ToolError
 from activities.workspaces import Workspaces
+from session.context import ContextPolicy
 from session.masking import Masker
 from session.passages import Excerpt
 from session.policy import ToolPolicy
@@ -38,6 +39,7 @@ class Surroundings:
     presets: Presets = field(default_factory=Presets)
     validators: Validators = field(default_factory=Validators)
     limiter: Limiter = field(default_factory=Limiter)
+    context: ContextPolicy = field(default_factory=ContextPolicy)
 
     async def close(self) -> None:
         """End what lives on between calls."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response, status
 from pydantic import AwareDatetime
 
-from activities.transcript import opening_messages, step_messages
+from activities.transcript import opening_messages, opening_of, step_messages
 from api.access import Caller
 from api.beginning import IdempotencyKey, begin, launch, starter
 from api.bodies import StrictRoute
@@ -20,6 +20,7 @@ from api.shapes import (
     CancelAnswer,
     CancelBody,
     CancelTold,
+    CompactionTold,
     FollowUpAnswer,
     FollowUpBody,
     RetryAnswer,
@@ -35,6 +36,7 @@ from session.resources import Session, SessionProgress
 from session.status import is_terminal
 from session.vocabulary import SessionStatus
 from session.wire import CancelRequest
+from store.compactions import Summary
 from store.rows import iso
 from store.sessions import Filters
 
@@ -191,7 +193,9 @@ async def say(
 @router.get("/{session_id}/transcript")
 async def transcript(session_id: str, parts: PartsOf, caller: Caller) -> TranscriptAnswer:
     """The exact blocks that the model saw, step by step."""
-    opening = await parts.store.transcripts.opening(session_id)
+    row = await parts.store.sessions.row(session_id)
+    said_before, summary = await opening_of(parts.store, row)
+    compacted = {one.step: _told(one.summary) for one in await parts.store.compactions.of(session_id)}
     turns = await parts.store.transcripts.turns(session_id)
     said = await parts.store.interjections.of(session_id)
     prompt = await parts.store.prompts.of(session_id)
@@ -203,9 +207,21 @@ async def transcript(session_id: str, parts: PartsOf, caller: Caller) -> Transcr
             usage=turn.usage,
             cost=turn.cost,
             partial=turn.partial,
+            compaction=compacted.get(turn.step),
             messages=step_messages(turn, said),
         )
         for turn in turns
     ]
     system = [part for part in prompt or () if part]
-    return TranscriptAnswer(session_id=session_id, system=system, opening=opening_messages(opening), steps=steps)
+    opening = opening_messages(said_before, summary)
+    return TranscriptAnswer(session_id=session_id, system=system, opening=opening, steps=steps)
+
+
+def _told(summary: Summary) -> CompactionTold:
+    return CompactionTold(
+        summary=summary.text,
+        tokens_before=summary.tokens_before,
+        model=summary.model,
+        usage=summary.usage.published(),
+        cost=summary.cost,
+    )

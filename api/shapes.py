@@ -69,8 +69,20 @@ class CancelAnswer(Published):
     cancel: CancelTold
 
 
+class CompactionTold(Published):
+    """The summary that a step began with. It stands for all that came before but the session's task; before the first
+    step for the conversation's earlier messages. `tokensBefore`: of the prompt that it made shorter."""
+
+    summary: str
+    tokens_before: int
+    model: str
+    usage: dict[str, int]
+    cost: float | None
+
+
 class TranscriptStep(Published):
-    """One step: the model's blocks as received and the results as the model saw them."""
+    """One step: the model's blocks as received and the results as the model saw them. What a compaction replaced stays
+    in the steps before it."""
 
     step: int
     model: str
@@ -78,6 +90,7 @@ class TranscriptStep(Published):
     usage: dict[str, int]
     cost: float | None
     partial: bool
+    compaction: CompactionTold | None
     messages: list[dict[str, Any]]
 
 

@@ -98,7 +98,12 @@ async def worker_alone(settings: Settings) -> AsyncIterator[None]:
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
     """Raises StartError, StoreUnavailable."""
     make_folders(settings)
-    store = await open_store(settings.sqlalchemy_url, open_bus(settings.bus_url), policy=settings.admission_policy)
+    store = await open_store(
+        settings.sqlalchemy_url,
+        open_bus(settings.bus_url),
+        policy=settings.admission_policy,
+        context=settings.context_policy,
+    )
     try:
         yield store
     finally:

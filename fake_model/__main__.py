@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--keep-bodies", action="store_true", help="keep request bodies in the log")
     parser.add_argument("--requests-per-second", type=float, help="of a key to a model; more are answered 429")
+    parser.add_argument("--window", type=int, help="tokens of the longest prompt; default: what each model takes")
     options = parser.parse_args()
     with suppress(KeyboardInterrupt):
         serve(
@@ -26,6 +27,7 @@ def main() -> None:
             _tell,
             keep_bodies=options.keep_bodies,
             requests_per_second=options.requests_per_second,
+            window=options.window,
         )
 
 

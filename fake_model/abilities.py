@@ -33,7 +33,7 @@ _DATED = re.compile(r"-\d{8}$")
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """`thinking`: the accepted values of thinking.type. `bound_thinking`: a thinking block is good only behind the
-    very prompt that it was issued for."""
+    very prompt that it was issued for. `window`: tokens of the longest prompt."""
 
     thinking: frozenset[str]
     thinks_unasked: bool
@@ -44,6 +44,7 @@ class Abilities:
     forced_tools: bool
     bound_thinking: bool
     max_tokens: int
+    window: int
 
 
 @lru_cache(maxsize=256)
@@ -65,6 +66,7 @@ def abilities(model: str) -> Abilities | None:
         forced_tools=not always_thinks and not (version >= (5, 5) and "sonnet" in name),
         bound_thinking=version >= (5, 1),
         max_tokens=128_000 if version >= (4, 6) else 64_000 if version >= (3, 7) else 8_192,
+        window=1_000_000 if version >= (4, 7) else 200_000,
     )
 
 

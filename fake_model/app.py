@@ -23,15 +23,21 @@ _RELEASED = "2026-01-01T00:00:00Z"
 
 
 def create_app(
-    scripts: Scripts | None = None, *, keep_bodies: bool = False, log: Log | None = None, rates: Rates | None = None
+    scripts: Scripts | None = None,
+    *,
+    keep_bodies: bool = False,
+    log: Log | None = None,
+    rates: Rates | None = None,
+    window: int | None = None,
 ) -> Starlette:
-    """A fake with an empty log. `keep_bodies` keeps whole request bodies in it, for tests that look at them."""
+    """A fake with an empty log. `keep_bodies` keeps whole request bodies in it, for tests that look at them; `window`:
+    tokens of the longest prompt, in the place of what each model takes."""
     fake = _Fake(
         scripts if scripts is not None else Scripts(), log if log is not None else Log(keep_bodies=keep_bodies)
     )
     return Starlette(
         routes=[
-            Route("/v1/messages", Messages(fake.scripts, fake.log, rates or Rates()), methods=["POST"]),
+            Route("/v1/messages", Messages(fake.scripts, fake.log, rates or Rates(), window), methods=["POST"]),
             Route("/v1/messages/count_tokens", CountTokens(), methods=["POST"]),
             Route("/v1/models", fake.models),
             Route("/v1/models/{model}", fake.model),

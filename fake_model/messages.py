@@ -24,8 +24,11 @@ from fake_model.refusal import Refused, error_body
 from fake_model.reply import Reply, lay_out
 from fake_model.scripts import Scripts, Turn
 from fake_model.strict import check_headers, check_request
+from fake_model.summing import asks_for_summary, facts_in, steps_before
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
+SUMMARIES = -1
+"""The `ask` of a request for a summary: it is no turn of the session that it is made for."""
 
 
 class Place(NamedTuple):
@@ -38,7 +41,8 @@ class Place(NamedTuple):
 
 
 def place_of(body: JsonObject) -> Place:
-    """The place of a good request. `ask` is the index of the last user message that is more than tool results."""
+    """The place of a good request. `ask` is the index of the last user message that is more than tool results. Turns
+    that a summary stands for count as well."""
     messages = body["messages"]
     plain = [
         (index, plain_text(message["content"])) for index, message in enumerate(messages) if message["role"] == "user"
@@ -46,17 +50,20 @@ def place_of(body: JsonObject) -> Place:
     asks = [(index, text) for index, text in plain if text is not None]
     ask, text = asks[-1]
     session = (body.get("metadata") or {}).get("user_id") or blake2b(asks[0][1].encode(), digest_size=8).hexdigest()
-    turn = sum(message["role"] == "assistant" for message in messages[ask:])
+    if asks_for_summary(body):
+        return Place(session, SUMMARIES, 0, text)
+    turn = steps_before(text) + sum(message["role"] == "assistant" for message in messages[ask:])
     return Place(session, ask, turn, text)
 
 
 class Messages:
     """The endpoint that answers with replies."""
 
-    def __init__(self, scripts: Scripts, log: Log, rates: Rates) -> None:
+    def __init__(self, scripts: Scripts, log: Log, rates: Rates, window: int | None = None) -> None:
         self._rates = rates
         self._scripts = scripts
         self._log = log
+        self._window = window
         self._cache = PromptCache()
         self._requests = count(1)
 
@@ -85,11 +92,13 @@ class Messages:
         self._log.note_request(record, body)
         prompt, thinks = check_request(body, version)
         self._rates.take(f"{key} {body['model']}", told)
+        _check_window(body, prompt, self._window)
         place = place_of(body)
         declared = frozenset(tool["name"] for tool in body.get("tools") or ())
-        script = self._scripts.choose(place.text, declared)
+        summing = place.ask == SUMMARIES
+        script = self._scripts.summing() if summing else self._scripts.choose(place.text, declared)
         record.script = script.name
-        turn = script.turn(place.turn)
+        turn = script.turn(place.turn, facts_in(body) if summing or "{facts}" in place.text else ())
         _check_tools(turn, declared)
         self._log.note_turn(record, place.session, place.ask, place.turn)
         fault = turn.faults[record.nth - 1] if record.nth <= len(turn.faults) else None
@@ -131,6 +140,14 @@ class CountTokens:
             await _send_error(send, refused, "req_count")
             return
         await _send_json(send, 200, b'{"input_tokens":%d}' % tokens(prompt.total_chars), "req_count")
+
+
+def _check_window(body: JsonObject, prompt: Prompt, window: int | None) -> None:
+    rules = abilities(body["model"])
+    most = window or (rules.window if rules is not None else 0)
+    counted = tokens(prompt.total_chars)
+    if counted > most:
+        raise Refused(f"prompt is too long: {counted} tokens > {most} maximum")
 
 
 def _check_tools(turn: Turn, declared: frozenset[str]) -> None:

@@ -93,10 +93,11 @@ class Log:
         return [record for record in self.records if session is None or record.session == session]
 
     def bought(self) -> dict[str, dict[int, int]]:
-        """How often each turn of each session was completed; a session with several asks counts the worst of them."""
+        """How often each turn of each session was completed; a session with several asks counts the worst of them.
+        Summaries are no turns."""
         counted: Counter[tuple[str, int, int]] = Counter()
         for record in self.records:
-            if record.outcome == "completed" and record.turn is not None:
+            if record.outcome == "completed" and record.turn is not None and record.ask >= 0:
                 counted[record.session, record.ask, record.turn] += 1
         found: dict[str, dict[int, int]] = {}
         for (session, _, turn), count in sorted(counted.items()):

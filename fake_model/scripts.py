@@ -8,6 +8,7 @@ same turn.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from fake_model import demo
 from fake_model.faults import BadToolJson, Fault, Frozen, JsonObject
 from fake_model.refusal import Refused
+from fake_model.summing import NAME
 
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal"]
 _INLINE = re.compile(r"```script[ \t]*\n(.*?)\n?```", re.DOTALL)
@@ -28,7 +30,8 @@ class ToolUse(Frozen):
 
 
 class Turn(Frozen):
-    """One reply. In its strings `{n}` stands for the number of the reply, from 1.
+    """One reply. In its strings `{n}` stands for the number of the reply, from 1, `{facts}` for the
+    facts that its request has (fake_model.summing).
 
     `text_tokens` adds so many deltas of filler text. `timestamps` makes every text delta `<time.time_ns()>|`, taken
     just before it is written. `faults[k]` meets the session's k-th request for this turn, from 0 (null: none); later
@@ -58,11 +61,12 @@ class Turn(Frozen):
     def reason(self) -> StopReason:
         return self.stop_reason or ("tool_use" if self.tools else "end_turn")
 
-    def numbered(self, number: int) -> Turn:
-        """This turn with its number in place of `{n}`."""
+    def filled(self, number: int, facts: Sequence[str]) -> Turn:
+        """This turn with its number in place of `{n}`, and the facts in place of `{facts}`."""
+        known = {"{n}": str(number), "{facts}": "\n".join(f"FACT: {fact}" for fact in facts)}
         spoken = {"thinking": self.thinking, "text": self.text}
-        filled: dict[str, Any] = {key: _fill(value, number) for key, value in spoken.items()}
-        filled["tools"] = tuple(ToolUse(name=tool.name, input=_fill(tool.input, number)) for tool in self.tools)
+        filled: dict[str, Any] = {key: _fill(value, known) for key, value in spoken.items()}
+        filled["tools"] = tuple(ToolUse(name=tool.name, input=_fill(tool.input, known)) for tool in self.tools)
         return self.model_copy(update=filled)
 
 
@@ -74,24 +78,26 @@ class Script(Frozen):
     loop: bool = False
     then_text: str = "Done."
 
-    def turn(self, index: int) -> Turn:
-        """The turn of this index, from 0."""
+    def turn(self, index: int, facts: Sequence[str] = ()) -> Turn:
+        """The turn of this index, from 0. `facts`: those that the request has."""
         total = sum(turn.times for turn in self.turns)
         left = index % total if self.loop and total else index
         for turn in self.turns:
             if left < turn.times:
-                return turn.numbered(index + 1)
+                return turn.filled(index + 1, facts)
             left -= turn.times
         return Turn(text=self.then_text)
 
 
-def _fill(value: Any, number: int) -> Any:
+def _fill(value: Any, known: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        return value.replace("{n}", str(number)) if "{n}" in value else value
+        for place, text in known.items():
+            value = value.replace(place, text)
+        return value
     if isinstance(value, dict):
-        return {key: _fill(part, number) for key, part in value.items()}
+        return {key: _fill(part, known) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_fill(part, number) for part in value]
+        return [_fill(part, known) for part in value]
     return value
 
 
@@ -103,6 +109,10 @@ class Scripts:
 
     def add(self, script: Script) -> None:
         self._named[script.name] = script
+
+    def summing(self) -> Script:
+        """The script of requests for a summary."""
+        return self._named.get(NAME) or _SUMMING
 
     def choose(self, message: str, tools: frozenset[str]) -> Script:
         """The script that the user's message asks for.
@@ -119,6 +129,9 @@ class Scripts:
         if found is None and named[1] != "demo":
             raise Refused(f"#script: there is no script named {named[1]!r}")
         return found or _demo(message, tools)
+
+
+_SUMMING = Script(name=NAME, turns=(Turn(text="A summary.\n{facts}"),), loop=True)
 
 
 @lru_cache(maxsize=256)

@@ -91,13 +91,14 @@ async def running(
     scripts: Scripts | None = None,
     keep_bodies: bool = False,
     requests_per_second: float | None = None,
+    window: int | None = None,
 ) -> AsyncIterator[Running]:
     """Serves on 127.0.0.1 in the current loop until the block ends; replies on their way are cut then."""
     scripts = scripts if scripts is not None else Scripts()
     log = Log(keep_bodies=keep_bodies)
     listener = _listen("127.0.0.1", port)
     started = asyncio.Event()
-    server = _Guest(_config(scripts, log, Rates(requests_per_second)), started.set)
+    server = _Guest(_config(scripts, log, Rates(requests_per_second), window), started.set)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await started.wait()
@@ -114,12 +115,13 @@ def serve(
     *,
     keep_bodies: bool = False,
     requests_per_second: float | None = None,
+    window: int | None = None,
 ) -> None:
     """Serves in this process until SIGINT or SIGTERM. `tell` gets the URL once connections are accepted."""
     listener = _listen(host, port)
     url = _url(listener)
     log, rates = Log(keep_bodies=keep_bodies), Rates(requests_per_second)
-    config = _config(Scripts(), log, rates, log_level="critical")
+    config = _config(Scripts(), log, rates, window, log_level="critical")
     _Server(config, lambda: tell(url)).run(sockets=[listener])
 
 
@@ -136,9 +138,11 @@ def _url(listener: socket.socket) -> str:
     return f"http://{host}:{port}"
 
 
-def _config(scripts: Scripts, log: Log, rates: Rates, *, log_level: str | None = None) -> uvicorn.Config:
+def _config(
+    scripts: Scripts, log: Log, rates: Rates, window: int | None, *, log_level: str | None = None
+) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(scripts, log=log, rates=rates),
+        create_app(scripts, log=log, rates=rates, window=window),
         http="httptools",
         ws="none",
         lifespan="off",

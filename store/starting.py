@@ -10,11 +10,14 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from session.context import ContextPolicy, is_opening_due
 from session.events import SessionStart, UserMessage
+from session.models import card
 from session.resources import MemoryRef, Session
 from session.start import SETTINGS, StartFields
 from session.vocabulary import TERMINAL
 from store.admission import Admission
+from store.compactions import opening_size
 from store.database import StoreConnection
 from store.ledger import Ledgers, NotFound
 from store.memory_links import belong
@@ -76,9 +79,10 @@ class Starting:
     """Starts sessions. A crash before the commit leaves nothing; after it the session is `created`, and a retry with
     the same key or the reconciler starts its workflow."""
 
-    def __init__(self, ledgers: Ledgers, admission: Admission) -> None:
+    def __init__(self, ledgers: Ledgers, admission: Admission, context: ContextPolicy) -> None:
         self.ledgers = ledgers
         self.admission = admission
+        self.context = context
         self.database = ledgers.database
 
     async def start(
@@ -202,11 +206,18 @@ class Starting:
     async def _create(self, connection: StoreConnection, values: dict[str, Any], content: str, count: int) -> None:
         now = values["created_ms"]
         values["admitted_ms"] = await self.admission.ask(connection, values["id"], values["tenant"], now)
+        compacted = count > 1 and await self._begins_compacted(connection, values, content, count)
+        values["compacted_step"] = 0 if compacted else None
         async with self.ledgers.create(connection, values) as ledger:
             passages = await begin_with(connection, ledger.row)
             ledger.append(
                 "user_message",
-                UserMessage(id=values["user_message_id"], content=content, message_count=count),
+                UserMessage(
+                    id=values["user_message_id"],
+                    content=content,
+                    compaction_applied=compacted,
+                    message_count=count,
+                ),
             )
             ledger.append(
                 "session:start",
@@ -224,6 +235,14 @@ class Starting:
                     memory=[MemoryRef.of(passage) for passage in passages] or None,
                 ),
             )
+
+    async def _begins_compacted(
+        self, connection: StoreConnection, values: dict[str, Any], content: str, count: int
+    ) -> bool:
+        """Whether a summary stands for the conversation's earlier messages, or is to before the first step."""
+        has_summary, size = await opening_size(connection, values, count)
+        limit = self.context.limit(card(values["model"]))
+        return has_summary or is_opening_due(size + len(content.encode()), limit)
 
 
 def _fresh(now: int, timeout_ms: int) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
+from session.context import USUAL, ContextPolicy
 from session.policy import UNLIMITED, AdmissionPolicy
 from store.admission import Admission
 from store.approvals import Approvals
 from store.audit import Audit
 from store.bus import Bus, InProcessBus
 from store.calls import Calls
+from store.compactions import Compactions
 from store.conversations import Conversations
 from store.database import Database, open_database
 from store.endings import Endings
@@ -52,6 +54,7 @@ class Store:
     transcripts: Transcripts
     interjections: Interjections
     follow_ups: FollowUps
+    compactions: Compactions
     prompts: Prompts
     conversations: Conversations
     approvals: Approvals
@@ -66,7 +69,13 @@ class Store:
     vectors: Vectors
 
     @classmethod
-    def over(cls, database: Database, bus: Bus, policy: AdmissionPolicy = UNLIMITED) -> Store:
+    def over(
+        cls,
+        database: Database,
+        bus: Bus,
+        policy: AdmissionPolicy = UNLIMITED,
+        context: ContextPolicy = USUAL,
+    ) -> Store:
         ledgers = Ledgers(database)
         admission = Admission(database, policy)
         ledgers.announce = bus.publish_facts
@@ -74,7 +83,7 @@ class Store:
             database=database,
             bus=bus,
             admission=admission,
-            starting=Starting(ledgers, admission),
+            starting=Starting(ledgers, admission, context),
             sessions=Sessions(ledgers),
             steps=Steps(ledgers),
             calls=Calls(ledgers),
@@ -83,6 +92,7 @@ class Store:
             transcripts=Transcripts(database),
             interjections=Interjections(database),
             follow_ups=FollowUps(ledgers),
+            compactions=Compactions(ledgers),
             prompts=Prompts(database),
             conversations=Conversations(database),
             approvals=Approvals(ledgers),
@@ -113,8 +123,12 @@ def open_bus(url: str | None) -> Bus:
 
 
 async def open_store(
-    url: str, bus: Bus, clock: Callable[[], int] | None = None, policy: AdmissionPolicy = UNLIMITED
+    url: str,
+    bus: Bus,
+    clock: Callable[[], int] | None = None,
+    policy: AdmissionPolicy = UNLIMITED,
+    context: ContextPolicy = USUAL,
 ) -> Store:
     """Open the database at an async SQLAlchemy URL with its migrations applied. Raises StoreUnavailable."""
     database = await (open_database(url, clock) if clock else open_database(url))
-    return Store.over(database, bus, policy)
+    return Store.over(database, bus, policy, context)

@@ -55,8 +55,9 @@ class Transcripts:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def opening(self, session_id: str) -> list[Said]:
-        """What was said before the session's first step; its user message comes last. Raises NotFound.
+    async def opening(self, session_id: str, after: int = 0) -> list[Said]:
+        """What was said before the session's first step, after the conversation's message number `after`; the session's
+        user message comes last. Raises NotFound.
 
         Of several replies to one message (a retried session) only the last counts.
         """
@@ -64,7 +65,7 @@ class Transcripts:
             at = await first(connection, _OPENED_AT, session=session_id)
             if at is None:
                 raise NotFound(f"no session {session_id}")
-            rows = await every(connection, _SAID, session=session_id, **at)
+            rows = await every(connection, _SAID, session=session_id, after=after, **at)
         return _conversation(rows)
 
     async def turns(self, session_id: str, after: int = 0) -> list[Turn]:
@@ -85,7 +86,7 @@ _SAID = (
     select(messages.c.id, messages.c.role, messages.c.content, sessions.c.user_message_id)
     .select_from(messages.outerjoin(sessions, sessions.c.id == messages.c.session_id))
     .where(messages.c.conversation_id == bindparam("conversation"), messages.c.seq <= bindparam("upto"))
-    .where(or_(messages.c.session_id.is_(None), ~_FOLLOWED))
+    .where(messages.c.seq > bindparam("after"), or_(messages.c.session_id.is_(None), ~_FOLLOWED))
     .order_by(messages.c.seq)
 )
 _ANSWERED = and_(tool_calls.c.session_id == turns.c.session_id, tool_calls.c.step == turns.c.step)

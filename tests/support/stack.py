@@ -121,7 +121,12 @@ async def running_stack(
     )
     task_queue = f"queue-{uuid.uuid4()}"
     async with AsyncExitStack() as exits:
-        store = await open_store(settings.sqlalchemy_url, bus or InProcessBus(), policy=settings.admission_policy)
+        store = await open_store(
+            settings.sqlalchemy_url,
+            bus or InProcessBus(),
+            policy=settings.admission_policy,
+            context=settings.context_policy,
+        )
         exits.push_async_callback(store.close)
         if has_worker:
             worker = working(settings, store, worker_client or client, task_queue, silence_seconds)
