@@ -19,6 +19,7 @@ import uvloop
 from rich.console import Console
 
 from bench import (
+    bill,
     costs,
     crowd,
     descriptors,
@@ -56,7 +57,7 @@ ON_THE_EMBEDDED: Final[dict[str, Part]] = {
     "memory": idle.measure,
     "history": history.measure,
 }
-ALONE: Final = ("kill", "output", "limits")
+ALONE: Final = ("kill", "output", "limits", "bill")
 PARTS: Final = (*ON_THE_EMBEDDED, *ON_ANY_STAND, *ALONE)
 GROUPS: Final = {"crowd": tuple(CROWDS), "readers": tuple(READERS)}
 
@@ -95,6 +96,8 @@ async def measure(
                     await told(on, part, partial(there[part], made))
     if "kill" in parts:
         await told(EMBEDDED, "kill", partial(kill.measure, quick=quick))
+    if "bill" in parts:
+        await told(EMBEDDED, "bill", partial(bill.measure, quick=quick))
     if "limits" in parts:
         await told(EMBEDDED, "limits", partial(limits.measure, quick=quick))
     if "output" in parts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from math import floor
 
 from starlette.types import Receive, Send
@@ -69,6 +70,7 @@ class Playing:
         ended = self._early_end()
         limit = len(reply.deltas) if ended is None else min(ended.after_deltas, len(reply.deltas))
         await self._start(_SSE)
+        self._tell(1)
         if ended is None and self._is_instant():
             await self._write(reply.head + self._joined(0, limit) + reply.tail, more=False)
             self._complete()
@@ -146,7 +148,11 @@ class Playing:
         await self._write(half, more=isinstance(fault, Cut))
         self._complete()
 
+    def _tell(self, output_tokens: int) -> None:
+        self._record.told = replace(self._reply.bill, output_tokens=output_tokens)
+
     def _complete(self) -> None:
+        self._tell(self._reply.output_tokens)
         self._sent = len(self._reply.deltas)
         if isinstance(self._fault, BadToolJson):
             self._close("cut", self._fault.kind)

@@ -19,6 +19,7 @@ class Record:
 
     completed: the whole reply was written. cut, stalled: it ended too early or broken, as scripted. error: a scripted
     error. refused: the request was bad. aborted: the client closed first, seen at `closed_at`.
+    `usage` is what is billed, `told` what the client was told of it: the output of a reply that ends too early is not.
     """
 
     opened_at: float = field(default_factory=time.time)
@@ -31,6 +32,7 @@ class Record:
     status: int | None = None
     closed_at: float | None = None
     usage: Bill = field(default_factory=Bill)
+    told: Bill = field(default_factory=Bill)
     error: str | None = None
     request: JsonObject = field(default_factory=dict)
 
@@ -52,6 +54,7 @@ class Record:
             "opened_at": self.opened_at,
             "closed_at": self.closed_at,
             "usage": self.usage.as_usage(),
+            "told": self.told.as_usage(),
             "error": self.error,
             "request": self.request,
         }
