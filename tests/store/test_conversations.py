@@ -1,20 +1,24 @@
 """Claims about conversations (CONTRACT §4)."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, insert, select
 
+from session.prompt import SystemPrompt
+from session.usage import Usage
 from session.wire import DecisionRef, Ending
 from store import Store
 from store.approvals import Offer
+from store.compactions import Summary
 from store.conversations import Taken
 from store.cursor import BadCursor, encode
 from store.ledger import NotFound
 from store.memory_schema import memory_chunks, memory_passages
 from store.schema import metadata
 from store.starting import Caller, Conflict
-from tests.store.acting import EXEC, OK, Clock, asking, begin_session, new_call, new_session, reply, step, tool
+from tests.store.acting import EXEC, MODEL, OK, Clock, asking, begin_session, new_call, new_session, reply, step, tool
 
 
 async def test_a_conversation_is_kept_as_it_was_made(store: Store, clock: Clock) -> None:
@@ -148,7 +152,9 @@ async def test_deleting_a_conversation_leaves_nothing_of_it_and_all_of_the_other
         await store.steps.begin(at, 1, await store.toolsets.publish([EXEC]), "home")
         await store.follow_ups.add(started.session.id, "and this", Caller())
         asks = asking("t", command="ls")
-        told = await store.steps.record_reply(at, 1, reply("a", asks, new_call("u")))
+        await store.compactions.record(at, 1, Summary("before", MODEL, Usage(), None, 1))
+        said = replace(reply("a", asks, new_call("u")), prompt=SystemPrompt("for all", "for this one"))
+        told = await store.steps.record_reply(at, 1, said)
         decision = await store.approvals.offer(told.calls[0].approval_id, Offer("allow-always", "ann"))
         ref = DecisionRef(started.session.id, told.calls[0].approval_id, decision)
         assert await store.approvals.settle(ref, {"exec": EXEC}, None)
