@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from session.context import ContextPolicy
 from session.mcp import StdioServer
 from settings import ApiKey, Settings, SettingsError
 
@@ -272,3 +273,13 @@ def test_a_workspace_root_that_holds_the_data_dir_is_refused(tmp_path: Path) -> 
         with pytest.raises(SettingsError, match="PERDURE_WORKSPACE"):
             Settings(data_dir=inside, workspace_root=tmp_path)
     assert Settings(data_dir=tmp_path / "data", workspace_root=tmp_path / "work").workspace_root == tmp_path / "work"
+
+
+def test_how_long_a_prompt_may_become_is_a_share_of_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().context_policy == ContextPolicy(0.7, None)
+    monkeypatch.setenv("PERDURE_COMPACT_AT", "0.5")
+    monkeypatch.setenv("PERDURE_CONTEXT_WINDOW", "50000")
+    assert Settings().context_policy == ContextPolicy(0.5, 50_000)
+    monkeypatch.setenv("PERDURE_COMPACT_AT", "2")
+    with pytest.raises(SettingsError, match="PERDURE_COMPACT_AT"):
+        Settings()
