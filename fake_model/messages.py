@@ -24,7 +24,7 @@ from fake_model.refusal import Refused, error_body
 from fake_model.reply import Reply, lay_out
 from fake_model.scripts import Scripts, Turn
 from fake_model.strict import check_headers, check_request
-from fake_model.summing import asks_for_summary, facts_in, steps_before
+from fake_model.summing import asks_for_summary, facts_in, resumed
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 SUMMARIES = -1
@@ -52,7 +52,8 @@ def place_of(body: JsonObject) -> Place:
     session = (body.get("metadata") or {}).get("user_id") or blake2b(asks[0][1].encode(), digest_size=8).hexdigest()
     if asks_for_summary(body):
         return Place(session, SUMMARIES, 0, text)
-    turn = steps_before(text) + sum(message["role"] == "assistant" for message in messages[ask:])
+    text, before = resumed(text)
+    turn = before + sum(message["role"] == "assistant" for message in messages[ask:])
     return Place(session, ask, turn, text)
 
 

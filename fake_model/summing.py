@@ -16,6 +16,7 @@ ASKED_BY = "You condense the transcript of an agent's work"
 NAME = "summary"
 """Of the script that is played for it; one that is registered by this name says how its requests fare."""
 _FACT = re.compile(r"FACT: ([^\n\"\\]+)")
+_SAID = re.compile(r"^Said before step (\d+):$", re.MULTILINE)
 _STEPS_BEFORE = re.compile(r"\[Steps 1 to (\d+) of this session are summarised\.\]")
 
 
@@ -30,10 +31,14 @@ def facts_in(body: JsonObject) -> list[str]:
     return list(dict.fromkeys(fact.strip() for text in texts for fact in _FACT.findall(text)))
 
 
-def steps_before(text: str) -> int:
-    """How many of the session's steps a user's message stands for: one that begins with their summary says so."""
-    said = _STEPS_BEFORE.match(text)
-    return int(said[1]) if said else 0
+def resumed(text: str) -> tuple[str, int]:
+    """What was asked last in a user's message, and how many turns after that it stands for: one that begins with a
+    summary of steps says so, and repeats what was said between them."""
+    summary = _STEPS_BEFORE.match(text)
+    if summary is None:
+        return text, 0
+    *_, before, asked = ["1", text, *_SAID.split(text)[1:]]
+    return asked, int(summary[1]) - int(before) + 1
 
 
 def _texts(block: JsonObject) -> list[str]:

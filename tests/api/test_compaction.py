@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
 from activities.transcript import Transcript
-from fake_model.faults import Status
+from fake_model.faults import Cut, Status
 from fake_model.record import Record
 from fake_model.scripts import Script, Turn
 from fake_model.serve import Running, running
@@ -96,6 +98,18 @@ async def test_a_long_session_stays_within_a_small_window_and_still_knows_what_i
     assert not any("A summary" in (text or "") for text in texts), "a summary is no content"
 
 
+@pytest.mark.parametrize(
+    ("llm", "more"),
+    [("claude-haiku-4-5", {}), ("claude-opus-5-5", {}), ("claude-sonnet-4-6", {"temperature": 0.5, "effort": "max"})],
+)
+async def test_every_kind_of_model_takes_what_a_compaction_asks(
+    small: Stack, model: Running, llm: str, more: dict[str, Any]
+) -> None:
+    ended, _ = await played(small, reading(7), model=llm, **more)
+    assert (ended["status"], ended["error"]) == ("completed", None)
+    assert FACT in ended["summary"] and len(summaries(model)) >= 1 and not refused(model)
+
+
 async def test_a_compaction_shows_in_the_transcript_and_in_what_the_session_cost(small: Stack, model: Running) -> None:
     ended, _ = await played(small, reading(8))
     steps = (await transcript(small, ended["id"]))["steps"]
@@ -123,11 +137,14 @@ async def test_a_summary_that_was_recorded_is_not_bought_again_when_the_reply_fa
 
 
 async def test_a_summary_that_fails_is_asked_for_again_and_announced(small: Stack, model: Running) -> None:
-    model.add_script(Script(name=NAME, turns=(Turn(text="{facts}", faults=(Status(retry_after=0.01),)),)))
-    ended, told = await played(small, reading(8))
+    faults = (Status(retry_after=0.01), Cut())
+    model.add_script(Script(name=NAME, turns=(Turn(text="Of all this: {facts}", chunk_chars=4, faults=faults),)))
+    ended, told = await played(small, reading(7))
     assert ended["status"] == "completed" and FACT in ended["summary"]
-    assert [record.status for record in summaries(model)][:2] == [529, 200]
-    assert [event.type for event in told].count("step:retry") == 1
+    assert [record.outcome for record in summaries(model)][:3] == ["error", "cut", "completed"]
+    assert [event.type for event in told].count("step:retry") == 2
+    sent = sum(sum(record.usage.as_usage().values()) - record.usage.output_tokens for record in model.requests)
+    assert ended["usage"]["totalTokens"] - ended["usage"]["outputTokens"] == sent, "a summary that was cut is paid for"
 
 
 async def test_a_summary_that_is_refused_for_good_is_done_without_while_the_prompt_fits(
@@ -184,3 +201,42 @@ async def test_a_worker_that_begins_in_the_middle_sends_the_same_prompt(small: S
     assert row["compacted_step"] < 10
     await warm.view(row, row["compacted_step"])
     assert await warm.view(row, 10) == await cold.view(row, 10)
+
+
+async def test_a_cancel_stops_the_summary_too(small: Stack, model: Running) -> None:
+    model.add_script(Script(name=NAME, turns=(Turn(text_tokens=200, token_ms=100),)))
+    started = await asking.start(small.http, reading(8), **ROOM)
+    while not summaries(model):
+        await asyncio.sleep(0.01)
+    assert (await asking.cancel(small.http, started["id"])).status_code == 202
+    await asking.follow(small.http, started["id"])
+    ended = await asking.session(small.http, started["id"])
+    assert ended["status"] == "cancelled"
+    (summary,) = summaries(model)
+    while summary.outcome is None:
+        await asyncio.sleep(0.01)
+    assert summary.outcome == "aborted"
+
+
+async def test_an_estimate_that_is_close_is_counted_by_the_provider(small: Stack, model: Running) -> None:
+    conversation = await asking.conversation(small.http)
+    await played(small, script(says("And much more. " * 150)), conversationId=conversation)
+    _, told = await played(small, script(says("Well.")), conversationId=conversation)
+    assert told[0].data["compactionApplied"] is False and not summaries(model), (
+        "it is some 2,000 tokens, 2,600 at worst"
+    )
+
+
+async def test_what_the_user_said_meanwhile_is_still_there_word_for_word(small: Stack, model: Running) -> None:
+    slow = {**READ, "first_token_ms": 300}
+    started = await asking.start(small.http, script(slow, slow, completes("never")), **ROOM)
+    word = script({**READ, "times": 8}, completes("{facts}"), task="Mind the FACT: said in between")
+    async with asking.following(small.http, started["id"]) as stream:
+        await stream.until("step:start")
+        answer = await small.http.post(f"/api/sessions/{started['id']}/messages", json={"content": word})
+        assert answer.status_code < 300, answer.text
+        await stream.rest()
+    ended = await asking.session(small.http, started["id"])
+    last = str(model.requests[-1].request["body"])
+    assert ended["status"] == "completed" and summaries(model), ended["error"]
+    assert "Mind the FACT: said in between" in last and FACT in last
