@@ -36,6 +36,8 @@ FAULTS: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "bad_tool_json"},
     {"kind": "lost_end"},
 )
+SETTINGS: Final = {"PERDURE_CONTEXT_WINDOW": "9000"}
+"""So small that the longer sessions are compacted: the summaries are bought, too."""
 Json = dict[str, Any]
 
 
@@ -43,7 +45,7 @@ async def measure(*, quick: bool = False) -> list[Figure]:
     count = QUICK_SESSIONS if quick else SESSIONS
     with scratch() as folder:
         scripts.prepare(folder / "workspaces")
-        async with scripted_model(folder) as model, serving(model.url, folder) as service:
+        async with scripted_model(folder) as model, serving(model.url, folder, settings=SETTINGS) as service:
             free = asyncio.Semaphore(TOGETHER)
 
             async def one(number: int) -> Json:
@@ -119,6 +121,7 @@ def _compared(sessions: list[Json], asked: list[Json]) -> list[Figure]:
         *_counted(f"  as {one['stopReason']}" for one in sessions),
         figure("bill", "requests", "", [len(asked)]),
         *_counted(f"  {request['outcome']}" for request in asked),
+        figure("bill", "  for summaries", "", [sum(request["script"] == "summary" for request in asked)]),
         figure("bill", "fallbacks", "", [sum(one["fallbacks"] for one in sessions)]),
         *(
             figure("bill", f"{kind}: {known[kind]:,} heard, {billed[kind]:,} billed; reported", "tokens", [said[kind]])

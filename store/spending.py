@@ -34,6 +34,8 @@ async def allowed(ledger: Ledger, step: int) -> int | None:
     if not budget.limits_spending:
         return None
     before = await first(ledger.connection, _USAGE, session=ledger.id, at_step=step - 1)
+    if ledger.value("compacted_step") == step:  # its prompt is not what the step before leads to
+        before = None
     last = Usage() if before is None else Usage(**json.loads(before["usage"]))
     price = price_of(model_of(ledger.row), day_of(ledger.now_ms))
     return budget.allowance(ledger.usage, ledger.value("cost"), last, price)

@@ -86,3 +86,23 @@ async def test_a_quick_run_writes_its_figures(tmp_path: Path) -> None:
     assert kept["crowd-1", "sessions not completed in time"] == 0
     assert kept["readers-1", "readers with other facts than most"] == 0
     assert all(one["low"] <= one["median"] <= one["high"] for one in figures)
+
+
+@pytest.mark.slow
+async def test_what_sessions_say_that_they_cost_is_what_they_were_told_and_limits_are_kept(tmp_path: Path) -> None:
+    told = tmp_path / "figures.json"
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench", "bill", "limits", "--quick", "--json", str(told)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(150):
+        await running.communicate()
+    assert running.returncode == 0
+    figures = [one for run in json.loads(told.read_text())["runs"].values() for one in run["figures"]]
+    kept = {one["what"]: one["median"] for one in figures}
+    assert kept["sessions whose tokens differ from what they heard"] == 0
+    assert kept["sessions whose cost differs from what they heard"] == 0
+    assert kept["12 sessions, with the limiter: answered 429"] == 0
+    assert kept["12 sessions, with the limiter: did not complete"] == 0
+    assert kept["12 sessions, without the limiter: answered 429"] > 0
