@@ -125,6 +125,15 @@ async def test_a_compaction_shows_in_the_transcript_and_in_what_the_session_cost
     assert of_steps + sum(step["compaction"]["usage"]["totalTokens"] for step in found) == bought
 
 
+async def test_a_summary_counts_for_the_budget(small: Stack, model: Running) -> None:
+    ended, told = await played(small, reading(30), maxBudget=9_000)
+    assert (ended["status"], ended["stopReason"]) == ("completed", "budgetExceeded")
+    begun = [event.data["usedBudget"] for event in told if event.type == "step:start"]
+    (first, *_) = [step["step"] for step in (await transcript(small, ended["id"]))["steps"] if step["compaction"]]
+    summary = summaries(model)[0].usage
+    assert begun[first] - begun[first - 1] > summary.input_tokens + summary.output_tokens
+
+
 async def test_a_summary_that_was_recorded_is_not_bought_again_when_the_reply_fails(
     small: Stack, model: Running
 ) -> None:
