@@ -4,7 +4,8 @@ import json
 import time
 from typing import Any
 
-from anthropic import AsyncAnthropic
+import pytest
+from anthropic import AsyncAnthropic, BadRequestError
 
 from fake_model.scripts import Script, ToolUse, Turn
 from fake_model.serve import Running
@@ -199,3 +200,26 @@ async def test_models_are_listed(client: AsyncAnthropic) -> None:
     listed = [model.id async for model in client.models.list()]
     assert "claude-opus-5-5" in listed
     assert (await client.models.retrieve("claude-haiku-4-5")).id == "claude-haiku-4-5"
+
+
+async def test_a_reply_longer_than_it_may_be_ends_there_and_all_of_it_is_paid(client: AsyncAnthropic) -> None:
+    content = inline(turns=[{"text": "word " * 400, "tools": [{"name": "grep", "input": {"pattern": "x"}}]}])
+    async with client.messages.stream(**{**asked(content), "max_tokens": 100}) as stream:
+        message = await stream.get_final_message()
+    assert (message.stop_reason, message.usage.output_tokens) == ("max_tokens", 100)
+    assert [block.type for block in message.content] == ["text"]
+    assert 350 < len(message.content[0].text) <= 400  # type: ignore[union-attr]
+
+
+async def test_a_thought_is_good_for_the_model_that_had_it_alone(fake: Running, client: AsyncAnthropic) -> None:
+    fake.add_script(TWO_TOOLS)
+    messages: list[Any] = [{"role": "user", "content": "#script two-tools"}]
+    first = await client.messages.create(**asked(messages), thinking=SEEN)  # type: ignore[call-overload]
+    messages += [{"role": "assistant", "content": first.content}, answers(first)]
+    other = {**asked(messages), "model": "claude-opus-4-6", "thinking": SEEN}
+    with pytest.raises(BadRequestError, match="another model"):
+        await client.messages.create(**other)
+    messages[1]["content"] = [block for block in first.content if block.type != "thinking"]
+    await client.messages.create(**other)
+    with pytest.raises(BadRequestError, match="must start with a thinking block"):
+        await client.messages.create(**{**other, "model": MODEL})
