@@ -32,11 +32,15 @@ class CommandPolicy:
 
 @dataclass(frozen=True)
 class AdmissionPolicy:
-    """How many sessions may run at once, in all and of one API key, and how many of one key may wait; None: any."""
+    """How many sessions may run at once, in all and of one API key, and how many of one key may wait; None: any.
+
+    `waiting_per_conversation`: how many may wait behind a conversation's active session.
+    """
 
     running: int | None = None
     running_per_key: int | None = None
     waiting_per_key: int | None = None
+    waiting_per_conversation: int = 100
 
     @property
     def is_limited(self) -> bool:

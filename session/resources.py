@@ -110,7 +110,7 @@ class Session(Published):
     """The final answer as JSON, where a `responseSchema` was given and it keeps to it; else `resultError` says why."""
     result_error: str | None = None
     error: SessionError | None
-    deadline: str
+    deadline: str | None
     created_at: str
     queued_at: str | None
     started_at: str | None

@@ -1,6 +1,6 @@
 """What a client may say when it starts a session: the fields, their bounds and defaults (CONTRACT §2, Start fields)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
@@ -12,6 +12,7 @@ from session.vocabulary import (
     MAX_TIMEOUT_SECONDS,
     STEPS_OF_EFFORT,
     Effort,
+    OnConflict,
     Provider,
     SecurityMode,
 )
@@ -50,7 +51,7 @@ class StartFields(Published):
     memory_session_id: Annotated[Text, StringConstraints(min_length=1, max_length=128)] | None = None
     metadata: Metadata = Field(default_factory=dict)
     response_schema: Annotated[dict[str, Any], AfterValidator(is_json)] | None = None
-    on_conflict: Literal["reject"] = "reject"
+    on_conflict: OnConflict = "reject"
 
     @field_validator("workspace")
     @classmethod

@@ -5,6 +5,8 @@ had to. A session that starts asks for a place in its own transaction; when one 
 and the reconciler calls it too, for those who crashed in between and for limits that were raised. Each of them decides
 for all who wait, by one rule (session/admission.py), so nobody jumps the queue.
 
+One that waits for its turn in its conversation (store/line.py) asks for no place until that comes.
+
 Exact under concurrency: whoever counts has PostgreSQL's advisory lock, or SQLite's write lock, until it has committed.
 The lock is taken last: its holder waits for row locks of those who never ask for it, so there is no deadlock. Without
 limits nothing is locked or counted.
@@ -28,7 +30,7 @@ _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _KEY = 0x50455241  # "PERA"
 
 _UNFINISHED = sessions.c.status.in_(("created", "queued", "running"))
-_WAITS = (sessions.c.admitted_ms.is_(None), sessions.c.ended_ms.is_(None))
+_WAITS = (sessions.c.admitted_ms.is_(None), sessions.c.ended_ms.is_(None), sessions.c.waits_since_ms.is_(None))
 _RUNNING = (
     select(sessions.c.tenant, func.count().label("held"))
     .where(_UNFINISHED, sessions.c.admitted_ms.is_not(None))

@@ -94,8 +94,8 @@ class Compactions:
         if session["compacted_step"] is None:
             return None
         async with self.database.read() as connection:
-            own = await first(connection, _SEQ, message=session["user_message_id"])
-            return None if own is None else await _known(connection, session, own["seq"])
+            turn = await _turn(connection, session)
+            return None if turn is None else await _known(connection, session, turn)
 
 
 async def opening_size(connection: StoreConnection, session: Mapping[str, Any], seq: int) -> tuple[bool, int]:
@@ -119,13 +119,21 @@ async def _known(connection: StoreConnection, session: Mapping[str, Any], seq: i
     return None if row is None else _compaction(row)
 
 
+async def _turn(connection: StoreConnection, session: Mapping[str, Any]) -> int | None:
+    """When the session had its turn, as a number of the conversation's messages (store/transcript.py)."""
+    if session["opening_seq"] is not None:
+        return int(session["opening_seq"])
+    own = await first(connection, _SEQ, message=session["user_message_id"])
+    return None if own is None else int(own["seq"])
+
+
 async def _values(ledger: Ledger, step: int, summary: Summary) -> dict[str, Any]:
-    own = await first(ledger.connection, _SEQ, message=ledger.value("user_message_id")) if step == 1 else None
+    turn = await _turn(ledger.connection, ledger.row) if step == 1 else None
     return {
         "session_id": ledger.id,
         "step": step,
         "conversation_id": ledger.value("conversation_id"),
-        "upto_seq": own["seq"] - 1 if own is not None else None,
+        "upto_seq": turn - 1 if turn is not None else None,
         "summary": summary.text,
         "model": summary.model,
         "usage": to_json(summary.usage).decode(),

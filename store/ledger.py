@@ -115,6 +115,23 @@ class Ledger:
         return [fact for _, fact in self._facts]
 
 
+class Transaction:
+    """A write transaction, and the ledgers of the sessions that it locked, in order."""
+
+    def __init__(self, connection: StoreConnection, now_ms: int) -> None:
+        self.connection = connection
+        self.now_ms = now_ms
+        self.locked: list[Ledger] = []
+
+    async def lock(self, session_id: str) -> Ledger:
+        """Lock a session's row; what its ledger collects is written at the end. Raises NotFound."""
+        row = await first(self.connection, _LOCKED, id=session_id)
+        if row is None:
+            raise NotFound(f"no session {session_id}")
+        self.locked.append(Ledger(self.connection, row, self.now_ms))
+        return self.locked[-1]
+
+
 class Ledgers:
     """Opens ledgers and announces what they committed."""
 
@@ -125,15 +142,19 @@ class Ledgers:
     @asynccontextmanager
     async def open(self, session_id: str) -> AsyncIterator[Ledger]:
         """Lock the session's row. Raises NotFound; an exception inside leaves nothing behind."""
+        async with self.transaction() as transaction:
+            yield await transaction.lock(session_id)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A write transaction for several sessions; an exception inside leaves nothing behind."""
         async with self.database.write() as connection:
-            row = await first(connection, _LOCKED, id=session_id)
-            if row is None:
-                raise NotFound(f"no session {session_id}")
-            ledger = Ledger(connection, row, self.database.clock())
-            yield ledger
-            written = await ledger.write()
-        if written:
-            self.announce(session_id, written, ledger.is_terminal)
+            transaction = Transaction(connection, self.database.clock())
+            yield transaction
+            written = [(ledger, await ledger.write()) for ledger in transaction.locked]
+        for ledger, new_facts in written:
+            if new_facts:
+                self.announce(ledger.id, new_facts, ledger.is_terminal)
 
     @asynccontextmanager
     async def create(self, connection: StoreConnection, values: dict[str, Any]) -> AsyncIterator[Ledger]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from session.fallbacks import model_of
 from session.resources import Conversation, Message, Session, SessionError, ToolCall
 from session.usage import Usage
+
+NEVER_MS: Final = 253_402_300_799_000
+"""`deadline_ms` of a session whose turn has not come: its limit has not begun."""
 
 
 def iso(unix_ms: int) -> str:
@@ -48,7 +51,7 @@ def session_of(row: Mapping[str, Any]) -> Session:
         result=json.loads(row["result"]) if row["result"] else None,
         result_error=row["result_error"],
         error=SessionError(**error) if error else None,
-        deadline=iso(row["deadline_ms"]),
+        deadline=None if row["deadline_ms"] == NEVER_MS else iso(row["deadline_ms"]),
         created_at=iso(row["created_ms"]),
         queued_at=_iso(row["queued_ms"]),
         started_at=_iso(row["started_ms"]),

@@ -51,6 +51,7 @@ messages = Table(
 )
 
 _IN_LINE = text("admitted_ms IS NULL AND ended_ms IS NULL")
+_BEHIND = text("waits_since_ms IS NOT NULL")
 
 sessions = Table(
     "sessions",
@@ -110,6 +111,7 @@ sessions = Table(
     Index("sessions_by_status", "status", "deadline_ms"),
     Index("sessions_by_conversation", "conversation_id", "created_ms"),
     Index("sessions_in_line", "tenant", "created_ms", "id", postgresql_where=_IN_LINE, sqlite_where=_IN_LINE),
+    Index("sessions_behind_others", "conversation_id", postgresql_where=_BEHIND, sqlite_where=_BEHIND),
 )
 
 facts = Table(

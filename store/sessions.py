@@ -17,7 +17,9 @@ from session.wire import SessionInput
 from store.audit import append
 from store.cursor import newest_first, page
 from store.database import StoreConnection, every, first
-from store.ledger import Ledgers, NotFound, SessionOver
+from store.endings import end_in_line
+from store.ledger import Ledger, Ledgers, NotFound, SessionOver
+from store.line import waits
 from store.rows import session_of
 from store.schema import sessions
 
@@ -59,10 +61,12 @@ class Sessions:
         async with self.database.read() as connection:
             return await row_of(connection, session_id)
 
-    async def mark_queued(self, session_id: str) -> None:
-        """Temporal accepted the workflow; nothing happens if a worker was faster."""
+    async def mark_queued(self, session_id: str) -> Mapping[str, Any]:
+        """Temporal accepted the workflow; nothing happens if a worker was faster. The row as it is then. Raises
+        NotFound."""
         async with self.database.write() as connection:
             await connection.execute(_QUEUED, {"session": session_id, "now": self.database.clock()})
+            return await row_of(connection, session_id)
 
     async def request_cancel(
         self, session_id: str, mode: CancelMode, reason: str | None, by: str
@@ -70,16 +74,15 @@ class Sessions:
         """Record a cancel and its fact; return the session and when cancel was first requested (Unix ms).
 
         A crash before the signal reached Temporal leaves the request in the row, and the reconciler sends it.
-        Raises NotFound, SessionOver. Asking again changes nothing, except that `now` overrides `graceful`.
+        Raises NotFound, SessionOver. Asking again changes nothing, except that `now` overrides `graceful`. A session
+        that waits for its turn in the conversation is over with it.
         """
         async with self.ledgers.open(session_id) as ledger:
             if ledger.is_terminal:
                 raise SessionOver(session_id)
-            if ledger.row["cancel_mode"] is None or (ledger.row["cancel_mode"], mode) == ("graceful", "now"):
-                ledger.changes |= {"cancel_mode": mode, "cancel_reason": reason, "cancel_by": by}
-                ledger.changes["cancel_ms"] = ledger.row["cancel_ms"] or ledger.now_ms
-                ledger.append(f"cancel/{mode}", SessionCancelling(mode=mode, reason=reason, by=by))
-                await append(ledger, NewEntry(kind="cancel", by=by, preview=f"{mode}: {reason}" if reason else mode))
+            await ask_to_end(ledger, mode, reason, by)
+            if waits(ledger):
+                await end_in_line(ledger, self.database.new_id("msg"))
             requested = ledger.value("cancel_ms")
             session = session_of({**ledger.row, **ledger.changes})
         return session, requested
@@ -111,13 +114,24 @@ class Sessions:
             return {row.status: row.held for row in await connection.execute(query)}
 
     async def unfinished(self, due_before_ms: int | None = None) -> Rows:
-        """The rows that are not terminal, oldest first: what the reconciler looks after. `due_before_ms`: only those
-        whose limit was before that."""
-        query = select(sessions).where(sessions.c.status.in_(("created", "queued", "running")))
+        """The rows that are not terminal and whose turn has come, oldest first: what the reconciler looks after.
+        `due_before_ms`: only those whose limit was before that."""
+        unfinished = sessions.c.status.in_(("created", "queued", "running"))
+        query = select(sessions).where(unfinished, sessions.c.waits_since_ms.is_(None))
         if due_before_ms is not None:
             query = query.where(sessions.c.deadline_ms < due_before_ms)
         async with self.database.read() as connection:
             return [*await every(connection, query.order_by(sessions.c.created_ms))]
+
+
+async def ask_to_end(ledger: Ledger, mode: CancelMode, reason: str | None, by: str) -> None:
+    """Record a cancel inside the session's ledger: again changes nothing, except that `now` overrides `graceful`."""
+    asked = ledger.row["cancel_mode"]
+    if asked is None or (asked, mode) == ("graceful", "now"):
+        ledger.changes |= {"cancel_mode": mode, "cancel_reason": reason, "cancel_by": by}
+        ledger.changes["cancel_ms"] = ledger.row["cancel_ms"] or ledger.now_ms
+        ledger.append(f"cancel/{mode}", SessionCancelling(mode=mode, reason=reason, by=by))
+        await append(ledger, NewEntry(kind="cancel", by=by, preview=f"{mode}: {reason}" if reason else mode))
 
 
 async def row_of(connection: StoreConnection, session_id: str) -> Mapping[str, Any]:

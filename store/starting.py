@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,20 +11,21 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from session.context import ContextPolicy, is_opening_due
-from session.events import SessionStart, UserMessage
+from session.events import UserMessage
 from session.models import card
-from session.resources import MemoryRef, Session
+from session.resources import Session
 from session.start import SETTINGS, StartFields
 from session.vocabulary import TERMINAL
 from store.admission import Admission
 from store.compactions import opening_size
 from store.database import StoreConnection
-from store.ledger import Ledgers, NotFound
+from store.endings import end_in_line
+from store.ledger import Ledger, Ledgers, NotFound, Transaction
+from store.line import LineMoved, check_interrupted, check_room, lock_interrupted, tell_start, waiting_since, waits
 from store.memory_links import belong
-from store.memory_passages import begin_with
-from store.rows import iso, session_of
+from store.rows import session_of
 from store.schema import conversations, idempotency_keys, messages
-from store.sessions import row_of
+from store.sessions import ask_to_end, row_of
 
 GOAL_CHARS = 500
 TITLE_CHARS = 50
@@ -43,6 +44,7 @@ _KEPT_BY_RETRY = (
     "show_thinking",
     "security_mode",
     "settings",
+    "opening_seq",
 )
 
 
@@ -69,10 +71,16 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A stored session. `is_new` is False when an Idempotency-Key brought back an earlier one."""
+    """A stored session. `is_new` is False when an Idempotency-Key brought back an earlier one. `interrupted`: the id of
+    the one that was asked to end for it, and is to be told."""
 
     session: Session
     is_new: bool
+    interrupted: str | None = None
+
+
+_Create = Callable[[Transaction], Awaitable[tuple[str, str | None]]]
+"""Makes a session; its id, and that of the one that it interrupts."""
 
 
 class Starting:
@@ -90,14 +98,26 @@ class Starting:
     ) -> Started:
         """Store the user message, the session (`created`) and its first two facts; no conversation id makes one.
 
-        Raises NotFound (conversation, memory session), Archived, Conflict (one active session per conversation),
-        KeyReused, QueueFull.
+        Where the conversation has an active session, the new one waits in line if its `onConflict` says so, and has
+        its second fact when its turn comes (store/line.py). Raises NotFound (conversation, memory session), Archived,
+        Conflict (one active session per conversation), KeyReused, QueueFull.
         """
 
-        async def create(connection: StoreConnection) -> str:
-            now = self.database.clock()
+        async def create(transaction: Transaction) -> tuple[str, str | None]:
+            connection, now = transaction.connection, transaction.now_ms
             conversation = conversation_id or await self._new_conversation(connection, now)
-            session_id = await self._claim(connection, conversation, now)
+            ahead: list[Ledger] = []
+            if fields.on_conflict == "interrupt":
+                ahead = await lock_interrupted(transaction, conversation)
+            session_id = self.database.new_id("sess")
+            active = await self._claim(connection, conversation, session_id, now)
+            if active is not None and fields.on_conflict == "reject":
+                raise Conflict(active)
+            if fields.on_conflict == "interrupt":
+                await check_interrupted(connection, conversation, active, ahead)
+                await self._interrupt(ahead, session_id, caller.tenant or "local")
+            if active is not None:
+                await check_room(connection, conversation, self.admission.policy)
             if fields.memory_session_id is not None:  # locked after the conversation, as everywhere
                 await belong(connection, fields.memory_session_id, conversation)
             message_id, count = await self._say(connection, conversation, fields.content, session_id, now)
@@ -105,9 +125,12 @@ class Starting:
                 "id": session_id,
                 "conversation_id": conversation,
                 "user_message_id": message_id,
+                "on_conflict": fields.on_conflict,
             }
+            if active is not None:
+                values |= waiting_since(now)
             await self._create(connection, values, fields.content, count)
-            return session_id
+            return session_id, ahead[0].id if ahead else None
 
         return await self._once(caller, create)
 
@@ -117,12 +140,15 @@ class Starting:
         Raises NotFound, Conflict (also: not over), QueueFull.
         """
 
-        async def create(connection: StoreConnection) -> str:
+        async def create(transaction: Transaction) -> tuple[str, str | None]:
+            connection, now = transaction.connection, transaction.now_ms
             original = await row_of(connection, session_id)
             if original["status"] not in TERMINAL:
                 raise Conflict(session_id)
-            now = self.database.clock()
-            new_id = await self._claim(connection, original["conversation_id"], now)
+            new_id = self.database.new_id("sess")
+            active = await self._claim(connection, original["conversation_id"], new_id, now)
+            if active is not None:
+                raise Conflict(active)
             query = select(messages.c.content, messages.c.seq).where(messages.c.id == original["user_message_id"])
             said = (await connection.execute(query)).one()
             timeout_ms = json.loads(original["settings"])["timeoutSeconds"] * 1000
@@ -133,25 +159,29 @@ class Starting:
                 **_fresh(now, timeout_ms),
             }
             await self._create(connection, values, said.content, said.seq)
-            return new_id
+            return new_id, None
 
         return await self._once(caller, create)
 
-    async def _once(self, caller: Caller, create: Callable[[StoreConnection], Awaitable[str]]) -> Started:
+    async def _once(self, caller: Caller, create: _Create) -> Started:
         """Run `create` in a write transaction unless the caller's key has a session; a lost race reads the winner's."""
-        for last_try in (False, True):
+        tried = False
+        while True:
             try:
-                async with self.database.write() as connection:
+                async with self.ledgers.transaction() as transaction:
+                    connection = transaction.connection
                     known = await known_session(connection, caller)
                     if known is not None:
                         return Started(session_of(await row_of(connection, known)), is_new=False)
-                    session_id = await create(connection)
+                    session_id, interrupted = await create(transaction)
                     await keep_key(connection, caller, session_id, self.database.clock())
-                    return Started(session_of(await row_of(connection, session_id)), is_new=True)
+                    return Started(session_of(await row_of(connection, session_id)), True, interrupted)
+            except LineMoved:
+                continue
             except (IntegrityError, Conflict):  # the same request may have won, and made the conversation busy
-                if last_try or caller.key is None:
+                if tried or caller.key is None:
                     raise
-        raise AssertionError("unreachable")
+                tried = True
 
     async def _new_conversation(self, connection: StoreConnection, now: int) -> str:
         conversation_id = self.database.new_id("conv")
@@ -159,19 +189,29 @@ class Starting:
         await connection.execute(insert(conversations).values(values))
         return conversation_id
 
-    async def _claim(self, connection: StoreConnection, conversation_id: str, now: int) -> str:
-        """Make the new session the conversation's only active one."""
-        session_id = self.database.new_id("sess")
+    async def _claim(self, connection: StoreConnection, conversation_id: str, session_id: str, now: int) -> str | None:
+        """Make the new session the conversation's only active one, or return the one that is; the conversation stays
+        locked."""
         free = conversations.c.active_session_id.is_(None)
         claim = update(conversations).where(conversations.c.id == conversation_id, free)
-        claimed = await connection.execute(claim.values(active_session_id=session_id, updated_ms=now))
-        if claimed.rowcount:
-            return session_id
+        claim = claim.values(active_session_id=session_id, updated_ms=now)
+        if (await connection.execute(claim)).rowcount:
+            return None
         query = select(conversations.c.active_session_id).where(conversations.c.id == conversation_id)
-        row = (await connection.execute(query)).first()
+        row = (await connection.execute(query.with_for_update())).first()
         if row is None:
             raise NotFound(f"no conversation {conversation_id}")
-        raise Conflict(row.active_session_id)
+        if row.active_session_id is None:  # it became free in between
+            await connection.execute(claim)
+            return None
+        return str(row.active_session_id)
+
+    async def _interrupt(self, ahead: Sequence[Ledger], session_id: str, by: str) -> None:
+        """Ask the active session to end, and end those that wait to interrupt it: what was asked last counts."""
+        for ledger in ahead:
+            await ask_to_end(ledger, "now", f"interrupted by {session_id}", by)
+            if waits(ledger):
+                await end_in_line(ledger, self.database.new_id("msg"))
 
     async def _say(
         self, connection: StoreConnection, conversation_id: str, content: str, session_id: str, now: int
@@ -180,7 +220,7 @@ class Starting:
         query = select(conversations.c.message_count, conversations.c.title)
         row = (await connection.execute(query.where(conversations.c.id == conversation_id))).one()
         count = row.message_count + 1
-        changes = {"message_count": count, "title": row.title or content[:TITLE_CHARS]}
+        changes = {"message_count": count, "title": row.title or content[:TITLE_CHARS], "updated_ms": now}
         await connection.execute(update(conversations).where(conversations.c.id == conversation_id).values(changes))
         values = {"id": message_id, "conversation_id": conversation_id, "seq": count, "role": "user"}
         values |= {"content": content, "session_id": session_id, "created_ms": now}
@@ -204,37 +244,19 @@ class Starting:
         }
 
     async def _create(self, connection: StoreConnection, values: dict[str, Any], content: str, count: int) -> None:
-        now = values["created_ms"]
-        values["admitted_ms"] = await self.admission.ask(connection, values["id"], values["tenant"], now)
+        has_to_wait = "waits_since_ms" in values
+        if not has_to_wait:
+            asked = (connection, values["id"], values["tenant"], values["created_ms"])
+            values["admitted_ms"] = await self.admission.ask(*asked)
         compacted = count > 1 and await self._begins_compacted(connection, values, content, count)
         values["compacted_step"] = 0 if compacted else None
         async with self.ledgers.create(connection, values) as ledger:
-            passages = await begin_with(connection, ledger.row)
-            ledger.append(
-                "user_message",
-                UserMessage(
-                    id=values["user_message_id"],
-                    content=content,
-                    compaction_applied=compacted,
-                    message_count=count,
-                ),
+            said = UserMessage(
+                id=values["user_message_id"], content=content, compaction_applied=compacted, message_count=count
             )
-            ledger.append(
-                "session:start",
-                SessionStart(
-                    session_id=values["id"],
-                    conversation_id=values["conversation_id"],
-                    goal=values["goal"],
-                    model=values["model"],
-                    provider=values["provider"],
-                    effort=values["effort"],
-                    max_steps=values["max_steps"],
-                    max_budget=values["max_budget"],
-                    security_mode=values["security_mode"],
-                    deadline=iso(values["deadline_ms"]),
-                    memory=[MemoryRef.of(passage) for passage in passages] or None,
-                ),
-            )
+            ledger.append("user_message", said)
+            if not has_to_wait:
+                await tell_start(ledger)
 
     async def _begins_compacted(
         self, connection: StoreConnection, values: dict[str, Any], content: str, count: int

@@ -22,6 +22,7 @@ from store.facts import Facts
 from store.follow_ups import FollowUps
 from store.interjections import Interjections
 from store.ledger import Ledgers
+from store.line import Line
 from store.memory import Memory
 from store.memory_passages import Passages
 from store.memory_sessions import MemorySessions
@@ -45,6 +46,7 @@ class Store:
     database: Database
     bus: Bus
     admission: Admission
+    line: Line
     starting: Starting
     sessions: Sessions
     steps: Steps
@@ -83,11 +85,12 @@ class Store:
             database=database,
             bus=bus,
             admission=admission,
+            line=Line(ledgers, policy),
             starting=Starting(ledgers, admission, context),
             sessions=Sessions(ledgers),
             steps=Steps(ledgers),
             calls=Calls(ledgers),
-            endings=Endings(ledgers),
+            endings=Endings(ledgers, policy),
             facts=Facts(database),
             transcripts=Transcripts(database),
             interjections=Interjections(database),

@@ -1,6 +1,6 @@
 """The transcript: what the model saw, turn by turn, read by reference (CONTRACT §2, DESIGN §3).
 
-A transcript never changes once written: the conversation's earlier messages end at the session's user message, a turn
+A transcript never changes once written: the conversation's earlier messages end where the session's turn came, a turn
 is one row, results are the rows of its calls. So a reader may keep what it has read and ask only for later steps.
 """
 
@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import and_, bindparam, or_, select
+from sqlalchemy import and_, bindparam, case, func, or_, select
 
 from session.vocabulary import Role
 from store.database import Database, Row, every, first
@@ -56,10 +56,11 @@ class Transcripts:
         self.database = database
 
     async def opening(self, session_id: str, after: int = 0) -> list[Said]:
-        """What was said before the session's first step, after the conversation's message number `after`; the session's
-        user message comes last. Raises NotFound.
+        """What was said before the session's first step, after place `after` of the conversation; the session's user
+        message comes last. Raises NotFound.
 
-        Of several replies to one message (a retried session) only the last counts.
+        What sessions behind it in the conversation's line were asked is not among it: messages stand where their
+        session's turn came. Of several replies to one message (a retried session) only the last counts.
         """
         async with self.database.read() as connection:
             at = await first(connection, _OPENED_AT, session=session_id)
@@ -75,19 +76,25 @@ class Transcripts:
         return [_turn(list(parts)) for _, parts in groupby(rows, key=itemgetter("step"))]
 
 
+_TURN = func.coalesce(sessions.c.opening_seq, messages.c.seq)
+"""When a session had its turn, as a number of the conversation's messages: that of the last one that was there already,
+or of its own user message where it did not wait. A session sees what has a place up to its own turn."""
 _OPENED_AT = (
-    select(messages.c.id.label("task"), messages.c.conversation_id.label("conversation"), messages.c.seq.label("upto"))
+    select(messages.c.id.label("task"), messages.c.conversation_id.label("conversation"), _TURN.label("upto"))
     .join(sessions, sessions.c.user_message_id == messages.c.id)
     .where(sessions.c.id == bindparam("session"))
 )
 _FOLLOWED = and_(messages.c.session_id == bindparam("session"), messages.c.id != bindparam("task"))
 """What was said to the session itself: its steps see that."""
+_IS_USERS = messages.c.role == "user"
+_PLACE = case((_IS_USERS, _TURN), else_=messages.c.seq)
 _SAID = (
     select(messages.c.id, messages.c.role, messages.c.content, sessions.c.user_message_id)
     .select_from(messages.outerjoin(sessions, sessions.c.id == messages.c.session_id))
     .where(messages.c.conversation_id == bindparam("conversation"), messages.c.seq <= bindparam("upto"))
-    .where(messages.c.seq > bindparam("after"), or_(messages.c.session_id.is_(None), ~_FOLLOWED))
-    .order_by(messages.c.seq)
+    .where(bindparam("upto") >= _PLACE, bindparam("after") < _PLACE)
+    .where(or_(messages.c.session_id.is_(None), ~_FOLLOWED))
+    .order_by(_PLACE, _IS_USERS, messages.c.seq)
 )
 _ANSWERED = and_(tool_calls.c.session_id == turns.c.session_id, tool_calls.c.step == turns.c.step)
 _TURNS = (
