@@ -122,6 +122,7 @@ class Settings(BaseSettings):
     max_sessions: int | None = Field(None, validation_alias="PERDURE_MAX_SESSIONS", ge=1)
     max_sessions_per_key: int | None = Field(None, validation_alias="PERDURE_MAX_SESSIONS_PER_KEY", ge=1)
     max_queued: int | None = Field(None, validation_alias="PERDURE_MAX_QUEUED", ge=0)
+    max_waiting_per_conversation: int = Field(100, validation_alias="PERDURE_MAX_WAITING_PER_CONVERSATION", ge=0)
     compact_at: float = Field(0.7, validation_alias="PERDURE_COMPACT_AT", ge=0.1, le=1)
     context_window: int | None = Field(None, validation_alias="PERDURE_CONTEXT_WINDOW", ge=1000)
     exec_sandbox: SandboxMode = Field("auto", validation_alias="PERDURE_EXEC_SANDBOX")
@@ -168,7 +169,9 @@ class Settings(BaseSettings):
     @property
     def admission_policy(self) -> AdmissionPolicy:
         """How many sessions may run at once, and how many may wait."""
-        return AdmissionPolicy(self.max_sessions, self.max_sessions_per_key, self.max_queued)
+        return AdmissionPolicy(
+            self.max_sessions, self.max_sessions_per_key, self.max_queued, self.max_waiting_per_conversation
+        )
 
     @property
     def context_policy(self) -> ContextPolicy:

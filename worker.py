@@ -27,6 +27,7 @@ from activities.clearing import clearing
 from activities.client import Provider, provider_client
 from activities.close_session import Closings
 from activities.judging import Offers
+from activities.launching import Successors
 from activities.limiter import Limiter
 from activities.mcp import mcp_tools
 from activities.memory import Embedder
@@ -95,7 +96,7 @@ def make_workers(
             ModelCalls(store, provider, transcript, offers, around).call_model,
             run_tool,
             Decisions(store, offers, around.masker).record_decision,
-            Closings(store, transcript, around.jobs).close_session,
+            Closings(store, transcript, around.jobs, Successors(store, register_search_attributes)).close_session,
         ],
         # The sandbox finds what is not deterministic, for a tenth of the CPU. It watches in the tests, where every
         # workflow test and every recorded history runs inside it; here the same code runs without.

@@ -6,6 +6,7 @@ from temporalio import activity
 
 from activities.admitting import admit_next
 from activities.failures import alive
+from activities.launching import Successors
 from activities.tools.jobs import Jobs
 from activities.transcript import Transcript
 from session.vocabulary import StopReason
@@ -16,8 +17,9 @@ from store import Store
 class Closings:
     """The `close_session` activity."""
 
-    def __init__(self, store: Store, transcript: Transcript, jobs: Jobs) -> None:
+    def __init__(self, store: Store, transcript: Transcript, jobs: Jobs, successors: Successors) -> None:
         self._store = store
+        self._successors = successors
         self._transcript = transcript
         self._jobs = jobs
 
@@ -30,6 +32,7 @@ class Closings:
             reason = request.ending.reason
             if not await self._store.endings.close(request.session_id, request.ending):
                 reason = (await self._store.sessions.row(request.session_id))["stop_reason"]
+            await self._successors.begin(activity.client(), request.session_id, activity.info().task_queue)
             await admit_next(self._store, activity.client())
         self._transcript.forget(request.session_id)
         return reason

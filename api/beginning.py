@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
 
-from activities.admitting import tell_admitted
 from activities.catalog import Catalog
+from activities.launching import mark_started
 from activities.tools import TOOLS
 from api.parts import Parts
 from api.problems import Problem, invalid
+from api.temporal import TemporalAway
 from session.fallbacks import in_order
 from session.models import card
 from session.patterns import is_pattern, names, tool_name
@@ -25,11 +27,13 @@ from session.prices import price_of
 from session.resources import Session
 from session.start import StartFields
 from session.tooling import Tool
+from session.wire import CancelRequest
 from store.rows import iso
 from store.spending import day_of
 from store.starting import Caller as Starter
 from store.starting import Started
 
+logger = logging.getLogger("perdure.api")
 _VISIBLE = re.compile(r"^[\x21-\x7e]{1,255}$")
 
 
@@ -61,11 +65,23 @@ async def begin(parts: Parts, fields: StartFields, caller: Starter, conversation
     if fields.response_schema is not None and (fault := await parts.validators.fault_of_schema(fields.response_schema)):
         raise invalid("responseSchema", fault)
     started = await parts.store.starting.start(fields, model, caller, conversation_id)
+    if started.interrupted is not None:
+        await _interrupt(parts, started.interrupted, caller.tenant or "local")
     return await launch(parts, started)
 
 
+async def _interrupt(parts: Parts, session_id: str, by: str) -> None:
+    """Tell a session that it was asked to end, which is stored; where Temporal is away the reconciler does."""
+    parts.store.bus.hint_cancel(session_id, "now")
+    try:
+        await parts.temporal.cancel(session_id, CancelRequest("now", "", by))
+    except TemporalAway as error:
+        logger.warning("%s was not told that it is interrupted, the reconciler will: %s", session_id, error)
+
+
 async def launch(parts: Parts, started: Started) -> Started:
-    """Start the workflow of a stored session that has none yet; its first step begins when it is admitted.
+    """Start the workflow of a stored session that has none yet; its first step begins when it is admitted. One that
+    waits for its turn in its conversation has none until that comes.
 
     Raises TemporalAway.
     """
@@ -73,10 +89,10 @@ async def launch(parts: Parts, started: Started) -> Started:
     if session.status != "created":
         return started
     row = await parts.store.sessions.row(session.id)
+    if row["waits_since_ms"] is not None:
+        return started
     await parts.temporal.start(row, row["deadline_ms"] - parts.store.database.clock())
-    await parts.store.sessions.mark_queued(session.id)
-    if row["admitted_ms"] is None and (await parts.store.sessions.row(session.id))["admitted_ms"] is not None:
-        await tell_admitted(parts.temporal.client, [session.id])  # it was admitted before there was anybody to tell
+    await mark_started(parts.store, parts.temporal.client, row)
     queued: dict[str, Any] = {"status": "queued", "queued_at": iso(parts.store.database.clock())}
     return Started(Session.model_validate(session.model_copy(update=queued)), started.is_new)
 

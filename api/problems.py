@@ -29,6 +29,7 @@ from store.admission import QueueFull
 from store.cursor import BadCursor
 from store.follow_ups import MOST_UNSEEN, SessionEnding, TooManyUnseen
 from store.ledger import NotFound, SessionOver
+from store.line import LineFull
 from store.memory_links import Archived
 from store.starting import Conflict, KeyReused
 
@@ -80,6 +81,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _internal)
 
 
+def _whose(error: QueueFull) -> str:
+    return "conversation" if isinstance(error, LineFull) else "key"
+
+
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
     return error.response()
@@ -100,7 +105,7 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
         return Problem(
             429,
             "QUEUE_FULL",
-            "As many sessions of this key wait for their turn as may; try again later. Nothing was stored.",
+            f"As many sessions of this {_whose(error)} wait as may; try again later. Nothing was stored.",
             headers={"Retry-After": QUEUE_AFTER_SECONDS},
         ).response()
     if isinstance(error, Archived):

@@ -2,6 +2,7 @@
 
 It looks at every row that is not terminal, every few seconds, and at one session when it is read past its deadline:
 
+    waits in line where nobody is active    it is its turn
     created, and Temporal knows no workflow     start it (or end it as TIMEOUT past its deadline)
     its cancel was stored but not delivered     send the signal again
     it waits although there is a place          admit it (a crash after an end, or limits that were raised)
@@ -21,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from activities.admitting import admit_next, tell_admitted
+from activities.launching import mark_started
 from api.parts import Parts
 from api.temporal import Fate, TemporalAway
 from session.wire import CancelRequest, Ending
@@ -74,6 +76,7 @@ class Reconciler:
 
     async def _round(self) -> None:
         """One question to Temporal for all that run well; those that may not be are looked at one by one."""
+        await self._store.line.move()
         rows = await self._store.sessions.unfinished()
         if not rows:
             return
@@ -166,8 +169,7 @@ class Reconciler:
         elif late >= 0:
             await self._close(row, Ending("timeout", "The session could not be started before its limit."))
         elif row["status"] == "created":
-            await self._temporal.start(row, -late)
-            await self._store.sessions.mark_queued(row["id"])
+            await self._begin(row)
         else:
             lost = "The session's workflow is no longer known to Temporal; its history was lost or deleted."
             await self._close(row, Ending("internalError", lost, retryable=True))
@@ -175,7 +177,13 @@ class Reconciler:
     async def _close(self, row: Mapping[str, Any], ending: Ending) -> None:
         if await self._store.endings.close(row["id"], ending):
             logger.info("closed %s: %s", row["id"], ending.reason)
+            if (following := await self._store.line.after(row["id"])) is not None:
+                await self._begin(following)
             await admit_next(self._store, self._temporal.client)
+
+    async def _begin(self, row: Mapping[str, Any]) -> None:
+        await self._temporal.start(row, row["deadline_ms"] - self._store.database.clock())
+        await mark_started(self._store, self._temporal.client, row)
 
 
 def _is_told_to_stop() -> bool:

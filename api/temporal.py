@@ -16,16 +16,9 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import (
-    Priority,
-    SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDReusePolicy,
-)
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.launching import start_workflow
 from session.wire import (
     CANCEL_SIGNAL,
     DECIDE_UPDATE,
@@ -36,21 +29,13 @@ from session.wire import (
     Decision,
     Progress,
 )
-from store.sessions import session_input
 from workflows.deployment import pollers, takes_new_sessions
-from workflows.options import BACKSTOP
 from workflows.registration import register_search_attributes
 
 RPC_TIMEOUT = timedelta(seconds=5)
 PROGRESS_TIMEOUT = timedelta(seconds=1)
 DECIDE_TIMEOUT = timedelta(seconds=10)
 """A worker must take the decision and record it within this; one that was just lost is replaced within some seconds."""
-TASK_TIMEOUT = timedelta(seconds=5)
-"""How long a worker that died (or sleeps) with a workflow task in its hands is waited for. The default is 10 s."""
-
-MOST_FAIRNESS_KEY = 64
-"""Where tasks pile up in Temporal, keys take turns (servers with `matching.enableFairness`). Its bound is in bytes."""
-
 Fate = Literal["running", "completed", "cancelled", "terminated", "timedOut", "failed", "missing"]
 _FATES: dict[WorkflowExecutionStatus, Fate] = {
     WorkflowExecutionStatus.RUNNING: "running",
@@ -102,22 +87,9 @@ class Temporal:
         try:
             attributes = await self.has_search_attributes()
             async with _within(RPC_TIMEOUT):
-                await self.client.start_workflow(
-                    WORKFLOW,
-                    session_input(row, attributes),
-                    id=row["id"],
-                    task_queue=self._task_queue,
-                    execution_timeout=timedelta(milliseconds=max(0, left_ms)) + BACKSTOP,
-                    task_timeout=TASK_TIMEOUT,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    search_attributes=_attributes(row) if attributes else None,
-                    static_summary=f"{row['model']} · {row['effort']} · at most {row['max_steps']} steps",
-                    priority=Priority(fairness_key=(row["tenant"] or "local")[:MOST_FAIRNESS_KEY]),
-                    request_eager_start=self._eager,
-                    rpc_timeout=RPC_TIMEOUT,
+                await start_workflow(
+                    self.client, row, left_ms, task_queue=self._task_queue, attributes=attributes, eager=self._eager
                 )
-        except WorkflowAlreadyStartedError:
-            return
         except _FAILED as error:
             raise TemporalAway("Temporal did not accept the session") from error
 
@@ -213,14 +185,3 @@ class Temporal:
             except _FAILED as error:
                 raise TemporalAway("Temporal did not answer") from error
         return self._attributes
-
-
-def _attributes(row: Mapping[str, Any]) -> TypedSearchAttributes:
-    told = {
-        "PerdureConversation": row["conversation_id"],
-        "PerdureModel": row["model"],
-        "PerdureStatus": "running",
-        "PerdureTenant": row["tenant"] or "local",
-    }
-    pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(name), value) for name, value in told.items()]
-    return TypedSearchAttributes(pairs)

@@ -20,7 +20,6 @@ from store.database import Row, every
 from store.ledger import Ledger, Ledgers
 from store.line import LineMoved, pass_on
 from store.memory_writing import keep_summary
-from store.results import note_absence
 from store.rows import tool_call_of
 from store.schema import conversations, messages, tool_calls, turns
 from store.waiting import lapse, not_given, pending_of

@@ -13,9 +13,6 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=5)
 AFTER_DEADLINE = timedelta(seconds=10)
 """An activity stops itself at the deadline and still has this long to record what it did."""
 
-BACKSTOP = timedelta(seconds=15)
-"""The server-side execution timeout is the limit plus this: only for a worker that is gone."""
-
 PARALLEL_TOOLS = 8
 """How many tool calls of a session run at once; more wait for their turn. One that waits for an approval takes none."""
 
