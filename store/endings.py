@@ -20,6 +20,7 @@ from store.database import Row, every
 from store.ledger import Ledger, Ledgers
 from store.line import LineMoved, pass_on
 from store.memory_writing import keep_summary
+from store.results import note_absence
 from store.rows import tool_call_of
 from store.schema import conversations, messages, tool_calls, turns
 from store.waiting import lapse, not_given, pending_of
@@ -85,6 +86,7 @@ async def _end(ledger: Ledger, ending: Ending, message_id: str, seq: int, **conv
         ledger.append(f"end/{fact.type}", fact)
     if closing.status == "completed" and (done.last_text or done.completion):
         await keep_summary(ledger, closing.summary)
+    note_absence(ledger, ending.reason)
     ledger.move(closing.status)
     ledger.changes |= {
         "stop_reason": ending.reason,
