@@ -64,7 +64,8 @@ async def test_a_worker_that_slept_through_its_model_call_is_not_heard(tmp_path:
         await _slept(topology, "worker2", reader, "step:retry")
         verdict = await _ended(topology, reader, reading)
         assert verdict.ended == {"endTurn": 1}
-        assert [one.data["attempt"] for one in reader.facts if one.type == "step:retry"] == [2]
+        attempts = [one.data["attempt"] for one in reader.facts if one.type == "step:retry"]
+        assert len(attempts) == 1 and attempts[0] >= 2, "one may have been given to the sleeper, who never began it"
 
 
 async def test_a_worker_that_slept_through_its_command_is_not_heard(tmp_path: Path) -> None:
