@@ -32,7 +32,7 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     *[("workspace", bad) for bad in ("", "/etc", "../up", "a/../../b", "a\\b", "w" * 401, 5)],
     *[("memorySessionId", bad) for bad in ("", 5, "m" * 129)],
     *[("metadata", bad) for bad in ("x", 5, dict.fromkeys("abcdefghijklmnopq"))],
-    *[("onConflict", bad) for bad in ("enqueue", "interrupt", "panic")],
+    *[("onConflict", bad) for bad in ("", "Enqueue", "panic", None)],
     *[("nonsense", 1), ("max_steps", 5), ("conversation_id", "conv_1"), ("Content", "x")],
 ]
 
