@@ -167,13 +167,15 @@ async def pass_on(
 async def take_turn(ledger: Ledger, count: int, policy: AdmissionPolicy) -> None:
     """Its limit begins now, and it sees the conversation as it is now. Where places are limited it has none yet: they
     are given in a transaction of their own (store/admission.py), whose lock is taken by nobody who holds a session."""
-    timeout_ms = json.loads(ledger.row["settings"])["timeoutSeconds"] * 1000
-    ledger.changes |= {
-        "waits_since_ms": None,
-        "opening_seq": count,
-        "deadline_ms": ledger.now_ms + timeout_ms,
-        "admitted_ms": None if policy.is_limited else ledger.row["created_ms"],
-    }
+    admitted = None if policy.is_limited else ledger.row["created_ms"]
+    ledger.changes |= {"waits_since_ms": None, "opening_seq": count, "admitted_ms": admitted}
+    await begin_limit(ledger)
+
+
+async def begin_limit(ledger: Ledger) -> None:
+    """The limit of one that waited begins now: with its turn, or with its end where that comes first, so that the
+    events of every session begin alike."""
+    ledger.changes["deadline_ms"] = ledger.now_ms + json.loads(ledger.row["settings"])["timeoutSeconds"] * 1000
     await tell_start(ledger)
 
 

@@ -19,7 +19,7 @@ from store.cursor import newest_first, page
 from store.database import StoreConnection, every, first
 from store.endings import end_in_line
 from store.ledger import Ledger, Ledgers, NotFound, SessionOver
-from store.line import waits
+from store.line import begin_limit, waits
 from store.rows import session_of
 from store.schema import sessions
 
@@ -80,9 +80,7 @@ class Sessions:
         async with self.ledgers.open(session_id) as ledger:
             if ledger.is_terminal:
                 raise SessionOver(session_id)
-            await ask_to_end(ledger, mode, reason, by)
-            if waits(ledger):
-                await end_in_line(ledger, self.database.new_id("msg"))
+            await ask_to_end(ledger, mode, reason, by, self.database.new_id("msg"))
             requested = ledger.value("cancel_ms")
             session = session_of({**ledger.row, **ledger.changes})
         return session, requested
@@ -124,14 +122,19 @@ class Sessions:
             return [*await every(connection, query.order_by(sessions.c.created_ms))]
 
 
-async def ask_to_end(ledger: Ledger, mode: CancelMode, reason: str | None, by: str) -> None:
-    """Record a cancel inside the session's ledger: again changes nothing, except that `now` overrides `graceful`."""
-    asked = ledger.row["cancel_mode"]
+async def ask_to_end(ledger: Ledger, mode: CancelMode, reason: str | None, by: str, message_id: str) -> None:
+    """Record a cancel inside the session's ledger: again changes nothing, except that `now` overrides `graceful`. One
+    that waits for its turn in the conversation ends with it; `message_id` is that of its assistant message."""
+    in_line, asked = waits(ledger), ledger.row["cancel_mode"]
+    if in_line:
+        await begin_limit(ledger)
     if asked is None or (asked, mode) == ("graceful", "now"):
         ledger.changes |= {"cancel_mode": mode, "cancel_reason": reason, "cancel_by": by}
         ledger.changes["cancel_ms"] = ledger.row["cancel_ms"] or ledger.now_ms
         ledger.append(f"cancel/{mode}", SessionCancelling(mode=mode, reason=reason, by=by))
         await append(ledger, NewEntry(kind="cancel", by=by, preview=f"{mode}: {reason}" if reason else mode))
+    if in_line:
+        await end_in_line(ledger, message_id)
 
 
 async def row_of(connection: StoreConnection, session_id: str) -> Mapping[str, Any]:

@@ -19,9 +19,8 @@ from session.vocabulary import TERMINAL
 from store.admission import Admission
 from store.compactions import opening_size
 from store.database import StoreConnection
-from store.endings import end_in_line
 from store.ledger import Ledger, Ledgers, NotFound, Transaction
-from store.line import LineMoved, check_interrupted, check_room, lock_interrupted, tell_start, waiting_since, waits
+from store.line import LineMoved, check_interrupted, check_room, lock_interrupted, tell_start, waiting_since
 from store.memory_links import belong
 from store.rows import session_of
 from store.schema import conversations, idempotency_keys, messages
@@ -209,9 +208,7 @@ class Starting:
     async def _interrupt(self, ahead: Sequence[Ledger], session_id: str, by: str) -> None:
         """Ask the active session to end, and end those that wait to interrupt it: what was asked last counts."""
         for ledger in ahead:
-            await ask_to_end(ledger, "now", f"interrupted by {session_id}", by)
-            if waits(ledger):
-                await end_in_line(ledger, self.database.new_id("msg"))
+            await ask_to_end(ledger, "now", f"interrupted by {session_id}", by, self.database.new_id("msg"))
 
     async def _say(
         self, connection: StoreConnection, conversation_id: str, content: str, session_id: str, now: int

@@ -21,6 +21,9 @@ from tests.store.acting import Clock, begin_session, new_session, step, types
 ENDED = Ending("endTurn")
 
 
+CANCELLED = ["session:cancelling", "message_saved", "error"]
+
+
 async def joined(store: Store, into: str, content: str = "x", how: str = "enqueue") -> Session:
     return (await begin_session(store, content, into=into, onConflict=how)).session
 
@@ -75,7 +78,7 @@ async def test_an_interrupt_goes_first_asks_the_active_one_to_end_and_ends_those
     assert (row["cancel_mode"], row["cancel_by"]) == ("now", "ann")
     assert first.session.id in row["cancel_reason"]
     second = await joined(store, into, "second", "interrupt")
-    assert await types(store, first.session) == ["user_message", "session:cancelling", "message_saved", "error"]
+    assert await types(store, first.session) == ["user_message", "session:start", *CANCELLED]
     assert (await store.sessions.get(first.session.id)).status == "cancelled"
     await store.endings.close(one.id, Ending("cancelled"))
     assert await active(store, into) == second.id
@@ -97,7 +100,7 @@ async def test_a_waiting_session_that_is_cancelled_is_over_and_the_line_closes_u
     two, three = await joined(store, into), await joined(store, into)
     session, _ = await store.sessions.request_cancel(two.id, "graceful", "enough", "ann")
     assert (session.status, session.stop_reason) == ("cancelled", "cancelled")
-    assert await types(store, two) == ["user_message", "session:cancelling", "message_saved", "error"]
+    assert await types(store, two) == ["user_message", "session:start", *CANCELLED]
     assert await active(store, into) == one.id
     await store.endings.close(one.id, ENDED)
     assert await active(store, into) == three.id

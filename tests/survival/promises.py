@@ -54,24 +54,29 @@ class Verdict:
 
 
 async def check_promises(topology: Topology, reader: Reader) -> Verdict:
-    """Everything that can be checked of one session whose reader has come to its end."""
+    """Everything that can be checked of one session, alone in its conversation, whose reader has come to its end."""
+    session = (await get(topology.http, f"{topology.url}/api/sessions/{reader.session_id}"))["session"]
+    about = await get(topology.http, f"{topology.url}/api/chat/conversations/{session['conversationId']}")
+    verdict = await check_session(topology, reader, session)
+    verdict.expect(about["activeSessionId"] is None, "its conversation is still busy")
+    roles = [message["role"] for message in about["messages"]]
+    verdict.expect(roles == ["user", "assistant"], f"its conversation has the messages {roles}")
+    verdict.broken = [f"{reader.session_id}: {sentence}" for sentence in verdict.broken]
+    return verdict
+
+
+async def check_session(topology: Topology, reader: Reader, session: dict[str, Any]) -> Verdict:
+    """What can be checked of a session whatever else there is in its conversation."""
     afterwards = Reader(topology.http, topology.url, reader.session_id)
     await afterwards.run()
-    session = (await get(topology.http, f"{topology.url}/api/sessions/{reader.session_id}"))["session"]
-    conversation = session["conversationId"]
-    about = await get(topology.http, f"{topology.url}/api/chat/conversations/{conversation}")
     verdict = Verdict(sessions=1, facts=len(afterwards.facts), ended=Counter([str(session["stopReason"])]))
     check_view(verdict, reader, afterwards)
     _check_end(verdict, afterwards.facts)
     _check_steps(verdict, afterwards.facts)
     _check_calls(verdict, afterwards.facts)
     _check_bought(verdict, afterwards.facts, await topology.bought(reader.session_id))
-    _check_lines(verdict, afterwards.facts, topology.workspace(conversation) / LINES)
+    _check_lines(verdict, afterwards.facts, topology.workspace(session["conversationId"]) / LINES)
     verdict.expect(session["status"] in TERMINAL, f"the session is {session['status']} after its end")
-    verdict.expect(about["activeSessionId"] is None, "its conversation is still busy")
-    roles = [message["role"] for message in about["messages"]]
-    verdict.expect(roles == ["user", "assistant"], f"its conversation has the messages {roles}")
-    verdict.broken = [f"{reader.session_id}: {sentence}" for sentence in verdict.broken]
     return verdict
 
 
