@@ -13,8 +13,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 FIRST: Final = ("chaos", "slow")
 CHAOS: Final = "tests/survival/"
-CALM: Final = "tests/survival/test_chaos_checks.py"
-"""Starts a topology and harms none: nothing in it depends on how long something takes."""
+CALM: Final = tuple(f"tests/survival/test_{name}.py" for name in ("chaos_checks", "crowded", "proxy"))
+"""They start topologies too, but nothing in them depends on how long something takes."""
 
 
 class _OneLane(LoadScopeScheduling):  # type: ignore[misc]  # shipped without types
