@@ -260,6 +260,10 @@ async def test_a_session_that_operators_stop_leaves_no_approval_open(stack: Stac
     running = await start(http, script(calls(WRITE), says("x")), securityMode="ask")
     (approval,) = await asked(http, running["id"])
     await stack.client.get_workflow_handle(running["id"]).terminate("by hand")
-    events = await asyncio.wait_for(follow(http, running["id"]), 60)
-    assert the(events, "error")["code"] == "INTERNAL"
+    try:
+        events = await asyncio.wait_for(follow(http, running["id"]), 100)
+    except TimeoutError:
+        told, fate = await session(http, running["id"]), await stack.parts.temporal.fate(running["id"])
+        pytest.fail(f"it is {told['status']}, and in Temporal {fate}")
+    assert the(events, "error")["code"] == "INTERNAL", [event.type for event in events]
     problem(await decide(http, approval, "allow-once"), 409, "APPROVAL_EXPIRED")
