@@ -39,7 +39,7 @@ class Bucket:
 
     def refill(self, now: float) -> None:
         self.level = min(self.limit, self.level + max(0.0, now - self.at) * self.rate)
-        self.at = max(now, self.at)
+        self.at = now  # also where the clock was set back: nothing would come back until it is there again
 
     def wait(self, needed: float, now: float) -> float:
         """Seconds until so much is there. More than the bucket ever holds is not waited for: that is left to the
@@ -62,8 +62,10 @@ class Pace:
 
     def wait(self, now: float, ahead: int = 0) -> float:
         """Seconds until a call may start, 0 for now. `ahead`: how many stand before it."""
-        held = max(0.0, self._held_until - now)
+        held = min(WINDOW_SECONDS, max(0.0, self._held_until - now))
+        self._held_until = now + held  # no longer than that, also where the clock was set back
         if not self.known and self.running:
+            self._first_until = min(self._first_until, now + FIRST_ANSWER_SECONDS)
             held = max(held, self._first_until - now)
         waits = [bucket.wait((ahead + 1) * self._needs(kind), now) for kind, bucket in self._buckets.items()]
         return max([held, *waits])

@@ -54,7 +54,8 @@ class Sending:
             try:
                 yield turn
             except APIStatusError as error:
-                turn.hear(error.response.headers)
+                if not error.response.is_success:  # what came with a stream that broke later was heard when it began
+                    turn.hear(error.response.headers)
                 raise
             finally:
                 turn.usage = builder.usage

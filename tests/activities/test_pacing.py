@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from activities.pacing import FIRST_ANSWER_SECONDS, Pace
+from activities.pacing import FIRST_ANSWER_SECONDS, WINDOW_SECONDS, Pace
 from session.usage import Usage
 
 NOW = 1_790_000_000.0
@@ -123,3 +123,14 @@ def test_a_clock_that_goes_back_neither_fills_nor_blocks() -> None:
     pace = after_one_call(told(limit=60, left=0))
     assert pace.wait(NOW - 100) == pytest.approx(1.0)
     assert pace.wait(NOW + 1) == pytest.approx(0.0)
+
+
+def test_a_clock_that_is_set_back_makes_nobody_wait_for_it() -> None:
+    hour = 3600.0
+    pace = after_one_call(told(limit=60, left=0) | {"retry-after": "5"})
+    assert pace.wait(NOW - hour) == WINDOW_SECONDS, "how long it was held is not known any more"
+    assert pace.wait(NOW - hour + WINDOW_SECONDS) == 0
+    first = Pace()
+    first.start(NOW)
+    assert first.wait(NOW - hour) == FIRST_ANSWER_SECONDS
+    assert first.wait(NOW - hour + FIRST_ANSWER_SECONDS) == 0
