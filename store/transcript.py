@@ -86,6 +86,8 @@ _OPENED_AT = (
 )
 _FOLLOWED = and_(messages.c.session_id == bindparam("session"), messages.c.id != bindparam("task"))
 """What was said to the session itself: its steps see that."""
+_ANSWERS_IT = and_(messages.c.role == "assistant", sessions.c.user_message_id == bindparam("task"))
+"""What came of an earlier try: a session begins with its task, which nothing follows."""
 _IS_USERS = messages.c.role == "user"
 _PLACE = case((_IS_USERS, _TURN), else_=messages.c.seq)
 _SAID = (
@@ -94,6 +96,7 @@ _SAID = (
     .where(messages.c.conversation_id == bindparam("conversation"), messages.c.seq <= bindparam("upto"))
     .where(bindparam("upto") >= _PLACE, bindparam("after") < _PLACE)
     .where(or_(messages.c.session_id.is_(None), ~_FOLLOWED))
+    .where(or_(sessions.c.user_message_id.is_(None), ~_ANSWERS_IT))
     .order_by(_PLACE, _IS_USERS, messages.c.seq)
 )
 _ANSWERED = and_(tool_calls.c.session_id == turns.c.session_id, tool_calls.c.step == turns.c.step)

@@ -181,3 +181,13 @@ async def test_where_places_are_limited_one_whose_turn_came_asks_for_one_then(ur
     await store.endings.close(one.id, ENDED)
     assert await store.admission.admit() == [two.id]
     await store.close()
+
+
+async def test_one_that_was_cancelled_in_line_is_tried_again_from_its_own_message(store: Store) -> None:
+    one = await new_session(store, "one")
+    two = await joined(store, one.conversation_id, "two")
+    await store.sessions.request_cancel(two.id, "now", "", "ann")
+    await store.endings.close(one.id, ENDED)
+    again = (await store.starting.retry(two.id, Caller())).session
+    seen = await store.transcripts.opening(again.id)
+    assert seen[-1] == Said("user", "two"), seen
