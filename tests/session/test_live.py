@@ -176,16 +176,14 @@ def test_any_interleaving_gives_increasing_positions_and_nothing_for_a_closed_sc
     moves: list[tuple[str, tuple[int, str], int]],
 ) -> None:
     tail, out, closed, skipped = Tail(), [], set[str](), list[StoredFact]()
-    offset = 0
+    offset, said = 0, None
     for kind, (step, tool), attempt in moves:
         scope = tool_scope(step, tool) if tool else model_scope(step)
         if kind == "delta":
             frame = tail.see_delta(scope, attempt, "x")
             assert frame is None or scope not in closed
         elif kind == "again":
-            frame = tail.see_fact(fact(max(1, offset), scope))
-            if offset:
-                closed.add(scope)
+            frame = tail.see_fact(said) if said is not None else None
         elif kind == "late" and skipped:
             late = skipped.pop()
             frame = tail.see_fact(late)
@@ -196,7 +194,8 @@ def test_any_interleaving_gives_increasing_positions_and_nothing_for_a_closed_sc
                 skipped.append(fact(offset, scope))
                 continue
             closes = {"fact": "", "close": scope, "announce": model_scope(step)}[kind]
-            frame = tail.see_fact(fact(offset, closes, attempt if kind == "announce" else 0))
+            said = fact(offset, closes, attempt if kind == "announce" else 0)
+            frame = tail.see_fact(said)
             if kind == "close":
                 closed.add(scope)
             elif kind == "announce":
