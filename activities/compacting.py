@@ -108,8 +108,8 @@ class Compacting:
 
     async def _compacted(self, call: Call, view: View, prompt: int) -> Request | None:
         told = await self._transcript.before(call.row, call.at.step, view)
-        if not told:
-            return None
+        if not told or (call.allowed is not None and call.allowed < prompt + LEAST_OUTPUT):
+            return None  # nothing to leave out, or the budgets could not pay for a summary, which is told all of it
         summary = await self._summary(call, told, prompt)
         if summary is None:
             return None

@@ -26,17 +26,18 @@ class Prompts:
     def __init__(self, store: Store, around: Surroundings) -> None:
         self._store = store
         self._around = around
-        self._kept: OrderedDict[str, SystemPrompt] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[SystemPrompt | None, bool]] = OrderedDict()
 
     async def of(self, row: Mapping[str, Any], step: int, *, agent: bool) -> SystemPrompt:
         """What stands at the head of this step's model call. `agent`: tools are offered. Raises StoreUnavailable."""
         session_id: str = row["id"]
-        prompt = self._kept.pop(session_id, None)
-        if prompt is None and step > 1:
-            prompt = await self._store.prompts.of(session_id)
+        prompt, is_stored = self._kept.pop(session_id, (None, False))
+        if step > 1 and not is_stored:  # another worker's may have been recorded, whatever was made here before
+            stored = await self._store.prompts.of(session_id)
+            prompt, is_stored = stored or prompt, stored is not None
         if prompt is None:
             prompt = await self._made(row, agent=agent)
-        self._kept[session_id] = prompt
+        self._kept[session_id] = (prompt, is_stored)
         while len(self._kept) > KEPT_PROMPTS:
             self._kept.popitem(last=False)
         return prompt

@@ -56,9 +56,10 @@ class Reconciler:
         self._told_at: dict[str, int] = {}
 
     async def run(self) -> None:
-        """Look after all unfinished sessions until cancelled. What is past its limit has a look of its own: it must not
-        wait for a Temporal that does not answer."""
-        await asyncio.gather(self._again(self._round), self._again(self._close_late))
+        """Look after all unfinished sessions until cancelled. What is past its limit, and conversations' lines, have
+        looks of their own: they must not wait for a Temporal that does not answer."""
+        looks = (self._round, self._close_late, self._store.line.move)
+        await asyncio.gather(*(self._again(look) for look in looks))
 
     async def _again(self, look: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -76,7 +77,6 @@ class Reconciler:
 
     async def _round(self) -> None:
         """One question to Temporal for all that run well; those that may not be are looked at one by one."""
-        await self._store.line.move()
         rows = await self._store.sessions.unfinished()
         if not rows:
             return

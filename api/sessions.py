@@ -164,8 +164,9 @@ async def cancel(session_id: str, parts: PartsOf, caller: Caller, body: CancelBo
     """Ask a session to end: `now` at once, `graceful` after the running step. Asking again changes nothing."""
     asked = body or CancelBody()
     session, requested = await parts.store.sessions.request_cancel(session_id, asked.mode, asked.reason, caller)
-    parts.store.bus.hint_cancel(session_id, asked.mode)
-    await parts.temporal.cancel(session_id, CancelRequest(asked.mode, "", caller))
+    if not is_terminal(session.status):  # one that waited in line ended with it, and has nobody to tell
+        parts.store.bus.hint_cancel(session_id, asked.mode)
+        await parts.temporal.cancel(session_id, CancelRequest(asked.mode, "", caller))
     return CancelAnswer(session=session, cancel=CancelTold(requested_at=iso(requested)))
 
 

@@ -84,10 +84,9 @@ _OPENED_AT = (
     .join(sessions, sessions.c.user_message_id == messages.c.id)
     .where(sessions.c.id == bindparam("session"))
 )
-_FOLLOWED = and_(messages.c.session_id == bindparam("session"), messages.c.id != bindparam("task"))
-"""What was said to the session itself: its steps see that."""
-_ANSWERS_IT = and_(messages.c.role == "assistant", sessions.c.user_message_id == bindparam("task"))
-"""What came of an earlier try: a session begins with its task, which nothing follows."""
+_COMES_AFTER = and_(sessions.c.user_message_id == bindparam("task"), messages.c.id != bindparam("task"))
+"""What was said to the session itself, which its steps see, and what came of earlier tries: a session begins with its
+task, which nothing follows."""
 _IS_USERS = messages.c.role == "user"
 _PLACE = case((_IS_USERS, _TURN), else_=messages.c.seq)
 _SAID = (
@@ -95,8 +94,7 @@ _SAID = (
     .select_from(messages.outerjoin(sessions, sessions.c.id == messages.c.session_id))
     .where(messages.c.conversation_id == bindparam("conversation"), messages.c.seq <= bindparam("upto"))
     .where(bindparam("upto") >= _PLACE, bindparam("after") < _PLACE)
-    .where(or_(messages.c.session_id.is_(None), ~_FOLLOWED))
-    .where(or_(sessions.c.user_message_id.is_(None), ~_ANSWERS_IT))
+    .where(or_(sessions.c.user_message_id.is_(None), ~_COMES_AFTER))
     .order_by(_PLACE, _IS_USERS, messages.c.seq)
 )
 _ANSWERED = and_(tool_calls.c.session_id == turns.c.session_id, tool_calls.c.step == turns.c.step)

@@ -134,6 +134,14 @@ async def test_a_summary_counts_for_the_budget(small: Stack, model: Running) -> 
     assert begun[first] - begun[first - 1] > summary.input_tokens + summary.output_tokens
 
 
+@pytest.mark.parametrize("budget", [3_000, 6_000])
+async def test_a_summary_that_the_budget_could_not_pay_for_is_done_without(small: Stack, budget: int) -> None:
+    ended, told = await played(small, reading(30), maxBudget=budget)
+    assert (ended["status"], ended["stopReason"]) == ("completed", "budgetExceeded")
+    used = [event.data["usedBudget"] for event in told if event.type == "step:complete"][-1]
+    assert used < budget + 1_000, "no more than results that were not counted before they were billed"
+
+
 async def test_a_summary_that_was_recorded_is_not_bought_again_when_the_reply_fails(
     small: Stack, model: Running
 ) -> None:

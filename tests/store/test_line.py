@@ -191,3 +191,14 @@ async def test_one_that_was_cancelled_in_line_is_tried_again_from_its_own_messag
     again = (await store.starting.retry(two.id, Caller())).session
     seen = await store.transcripts.opening(again.id)
     assert seen[-1] == Said("user", "two"), seen
+
+
+async def test_a_retry_begins_with_the_task_whatever_was_said_and_answered_after_it(store: Store) -> None:
+    one = await new_session(store, "one")
+    two = await joined(store, one.conversation_id, "two")
+    await store.follow_ups.add(two.id, "more", Caller())
+    await store.endings.close(one.id, ENDED)
+    first = await store.transcripts.opening(two.id)
+    await store.endings.close(two.id, ENDED)
+    again = (await store.starting.retry(two.id, Caller())).session
+    assert await store.transcripts.opening(again.id) == first and first[-1] == Said("user", "two")
