@@ -7,6 +7,7 @@ own. In every round the bare loop plays the same script first. Each delta is a t
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -52,10 +53,11 @@ class _Rounds:
             return None
 
     async def _play_session(self) -> Run | None:
-        """None for a session that did not complete, at its limit for instance: it is counted."""
+        """None for a session that did not complete, at its limit for instance: it is counted, and why is said."""
         try:
             return await run_session(self._stand.service.url, CONTENT)
-        except (WentWrong, Refused, OSError):
+        except (WentWrong, Refused, OSError) as error:
+            print(f"a session did not complete: {type(error).__name__}: {str(error)[:500]}", file=sys.stderr)
             return None
 
     async def play(self) -> None:

@@ -154,7 +154,8 @@ async def run_session(url: str, content: str, **fields: Any) -> Run:
         raise Refused(f"{stream.status} {stream.body[:500]!r}")
     stream.begun_ns = begun_ns
     if not any(frame.is_a("complete") for frame in stream.frames[-3:]):
-        raise WentWrong(f"a session did not complete: {stream.frames[-1].data[:500]!r}")
+        last = stream.frames[-1].data if stream.frames else b"nothing was told"
+        raise WentWrong(f"its stream ended with {last[:500]!r}")
     texts = [frame for frame in stream.frames if frame.is_a("content:delta")]
     total = (stream.ended_ns - stream.begun_ns) / 1e6
     first = (texts[0].at_ns - stream.begun_ns) / 1e6 if texts else 0.0
