@@ -37,7 +37,7 @@ class Retention:
         query = (
             select(columns.id)
             .where(columns.created_ms < before_ms, columns.updated_ms < before_ms, columns.active_session_id.is_(None))
-            .order_by(columns.created_ms)
+            .order_by(columns.created_ms, columns.id)
             .limit(limit)
         )
         async with self.database.read() as connection:
