@@ -9,6 +9,7 @@ dropped with a clean end and resumes from its last id.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,13 +18,17 @@ from heapq import merge
 from session.live import Frame, Position
 from store import Store, StoreUnavailable
 from store.bus import Leave
-from store.ledger import NotFound
+from store.facts import Head
 
 PAGE = 500
 READER_FRAMES = 20_000
 READER_BYTES = 8 << 20
 POLL_FIRST_SECONDS = 0.25
 POLL_LONGEST_SECONDS = 1.0
+LOOK_EVERY_SECONDS = 0.05
+"""Those that are due within so long are asked about together."""
+
+logger = logging.getLogger("perdure.api")
 
 
 @dataclass(eq=False, slots=True)
@@ -72,15 +77,17 @@ class Reader:
 class Feed:
     """One session's events for the readers of this process."""
 
-    def __init__(self, store: Store, session_id: str, overdue: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, store: Store, session_id: str) -> None:
         self._store = store
         self._id = session_id
-        self._overdue = overdue
         self._readers: set[Reader] = set()
         self._leave: Leave | None = None
-        self._polling: asyncio.Task[None] | None = None
         self._seen = 0
         self._heard = 0.0
+        self._wait = POLL_FIRST_SECONDS
+        self._deadline_ms = 0
+        self.look_at = 0.0
+        """When the store is to be looked at next, on the loop's clock."""
 
     @property
     def is_idle(self) -> bool:
@@ -91,7 +98,7 @@ class Feed:
         self._readers.add(reader)
         if self._leave is None:
             _, self._leave = self._store.bus.subscribe(self._id, self._hear)
-            self._polling = asyncio.create_task(self._poll())
+            self._look_later()
 
     async def kept(self) -> list[Frame]:
         """The deltas of the running step. A reader needs them before it first looks in the store: those that lie
@@ -100,12 +107,9 @@ class Feed:
 
     def part(self, reader: Reader) -> None:
         self._readers.discard(reader)
-        if not self._readers:
-            if self._leave is not None:
-                self._leave()
-            if self._polling is not None:
-                self._polling.cancel()
-            self._leave = self._polling = None
+        if not self._readers and self._leave is not None:
+            self._leave()
+            self._leave = None
 
     def drop_readers(self) -> None:
         for reader in self._readers:
@@ -118,35 +122,49 @@ class Feed:
         for reader in self._readers:
             reader.put(frames, over)
 
-    async def _poll(self) -> None:
-        """Look in the store when the bus is silent: soon after news that it did not bring, ever less often without, and
-        at the deadline.
+    def must_look(self) -> bool:
+        """Whether the bus is silent. What was heard just now puts the look off.
 
-        What this process itself publishes (a cancel, say) is no sign that the worker's facts come by the bus too: one
-        that is heard puts the look off, and no further than by `POLL_LONGEST_SECONDS`.
+        What this process itself publishes (a cancel, say) is no sign that the worker's facts come by the bus too, so
+        it puts the look off no further than by `POLL_LONGEST_SECONDS`.
         """
-        wait, deadline_ms = POLL_FIRST_SECONDS, 0
-        clock, now = asyncio.get_running_loop().time, self._store.database.clock
-        while True:
-            due = (deadline_ms - now()) / 1000 + POLL_FIRST_SECONDS
-            await asyncio.sleep(min(wait, due) if due > 0 else wait)
-            if clock() - self._heard < POLL_FIRST_SECONDS:
-                continue
-            try:
-                head = await self._store.facts.head(self._id)
-            except (StoreUnavailable, NotFound):
-                continue
-            news, deadline_ms = head.last > self._seen, head.deadline_ms
-            self._seen = head.last
-            if news or head.over:
-                for reader in self._readers:
-                    reader.stir()
-            elif now() > deadline_ms:
-                await self._overdue(self._id)
-            wait = POLL_FIRST_SECONDS if news or head.cancelled else min(POLL_LONGEST_SECONDS, wait * 2)
+        is_silent = asyncio.get_running_loop().time() - self._heard >= POLL_FIRST_SECONDS
+        if not is_silent:
+            self._look_later()
+        return is_silent
+
+    def tell(self, head: Head | None) -> bool:
+        """What the store has; None when that is not known now. Look again soon after news that the bus did not bring,
+        ever less often without, and at the deadline. True when the session is past it, and not over."""
+        if head is None:
+            self._look_later()
+            return False
+        is_news, self._deadline_ms = head.last > self._seen, head.deadline_ms
+        self._seen = head.last
+        if is_news or head.over:
+            for reader in self._readers:
+                reader.stir()
+        is_near = is_news or head.cancelled
+        self._wait = POLL_FIRST_SECONDS if is_near else min(POLL_LONGEST_SECONDS, self._wait * 2)
+        self._look_later()
+        return not is_news and not head.over and self._left_ms() < 0
+
+    def _look_later(self) -> None:
+        due = self._left_ms() / 1000 + POLL_FIRST_SECONDS
+        self.look_at = asyncio.get_running_loop().time() + (min(self._wait, due) if due > 0 else self._wait)
+
+    def _left_ms(self) -> int:
+        return self._deadline_ms - self._store.database.clock()
 
 
 async def _nothing(session_id: str) -> None: ...
+
+
+async def _told(overdue: Callable[[str], Awaitable[None]], session_id: str) -> None:
+    try:
+        await overdue(session_id)
+    except Exception:
+        logger.exception("could not look after %s, which is past its deadline", session_id)
 
 
 class Feeds:
@@ -158,15 +176,19 @@ class Feeds:
         self.overdue: Callable[[str], Awaitable[None]] = _nothing
         self.readers = 0
         self._closed = False
+        self._looking: asyncio.Task[None] | None = None
+        self._telling: dict[str, asyncio.Task[None]] = {}
 
     async def read(self, session_id: str, after: Position) -> AsyncIterator[list[Frame]]:
         """Everything after a position, in order, each once, until the session's last fact (or the reader is dropped).
 
         The caller has checked that the session exists and that `after` is not beyond its last fact.
         """
-        feed = self._feeds.setdefault(session_id, Feed(self._store, session_id, self._tell_overdue))
+        feed = self._feeds.setdefault(session_id, Feed(self._store, session_id))
         reader = Reader(dropped=self._closed)
         feed.join(reader)
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
         self.readers += 1
         try:
             async for batch in self._follow(session_id, reader, await feed.kept(), after):
@@ -176,6 +198,9 @@ class Feeds:
             feed.part(reader)
             if feed.is_idle and self._feeds.get(session_id) is feed:
                 del self._feeds[session_id]
+            if not self._feeds and self._looking is not None:
+                self._looking.cancel()
+                self._looking = None
 
     def close(self) -> None:
         """End all streams cleanly, also those that come after, so that their clients reconnect elsewhere."""
@@ -183,8 +208,31 @@ class Feeds:
         for feed in self._feeds.values():
             feed.drop_readers()
 
-    async def _tell_overdue(self, session_id: str) -> None:
-        await self.overdue(session_id)
+    async def _look(self) -> None:
+        """Look in the store for all sessions of which the bus is silent: one question for those that are due."""
+        now = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            due = {name: feed for name, feed in self._feeds.items() if feed.look_at <= now() and feed.must_look()}
+            if not due:
+                continue
+            try:
+                heads = await self._store.facts.heads(list(due))
+            except StoreUnavailable:
+                heads = {}
+            except Exception:  # a feed that is never looked at again would stand still with its readers
+                logger.exception("will look again")
+                heads = {}
+            for session_id, feed in due.items():
+                if feed.tell(heads.get(session_id)):
+                    self._tell_overdue(session_id)
+
+    def _tell_overdue(self, session_id: str) -> None:
+        """Beside the looks: whoever looks after it may wait for Temporal."""
+        if session_id not in self._telling:
+            telling = asyncio.create_task(_told(self.overdue, session_id))
+            self._telling[session_id] = telling
+            telling.add_done_callback(lambda _: self._telling.pop(session_id, None))
 
     async def _follow(
         self, session_id: str, reader: Reader, kept: list[Frame], after: Position

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select
 
 from session.live import Frame, Position
 from session.status import is_terminal
-from store.database import Database, every, first
+from store.database import Database, Row, every, first
 from store.ledger import NotFound
 from store.schema import facts, sessions
 
@@ -18,9 +19,11 @@ _AFTER = (
     .order_by(facts.c.position)
     .limit(bindparam("most"))
 )
-_HEAD = select(sessions.c.last_offset, sessions.c.status, sessions.c.deadline_ms, sessions.c.cancel_ms).where(
-    sessions.c.id == bindparam("id")
-)
+_STANDS = select(sessions.c.id, sessions.c.last_offset, sessions.c.status, sessions.c.deadline_ms, sessions.c.cancel_ms)
+_HEAD = _STANDS.where(sessions.c.id == bindparam("id"))
+_HEADS = _STANDS.where(sessions.c.id.in_(bindparam("ids", expanding=True)))
+MOST_HEADS = 500
+"""As many as one statement asks for."""
 LAST_OFFSET = 2**31 - 1
 """The largest offset that the store can hold; databases refuse to compare with more."""
 
@@ -56,4 +59,17 @@ class Facts:
             row = await first(connection, _HEAD, id=session_id)
         if row is None:
             raise NotFound(f"no session {session_id}")
-        return Head(row["last_offset"], is_terminal(row["status"]), row["deadline_ms"], row["cancel_ms"] is not None)
+        return _head(row)
+
+    async def heads(self, session_ids: Sequence[str]) -> dict[str, Head]:
+        """The heads of those of these sessions that exist, by their ids."""
+        found: dict[str, Head] = {}
+        async with self.database.read() as connection:
+            for begin in range(0, len(session_ids), MOST_HEADS):
+                rows = await every(connection, _HEADS, ids=session_ids[begin : begin + MOST_HEADS])
+                found |= {row["id"]: _head(row) for row in rows}
+        return found
+
+
+def _head(row: Row) -> Head:
+    return Head(row["last_offset"], is_terminal(row["status"]), row["deadline_ms"], row["cancel_ms"] is not None)
