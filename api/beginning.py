@@ -24,11 +24,9 @@ from session.fallbacks import in_order
 from session.models import card
 from session.patterns import is_pattern, names, tool_name
 from session.prices import price_of
-from session.resources import Session
 from session.start import StartFields
 from session.tooling import Tool
 from session.wire import CancelRequest
-from store.rows import iso
 from store.spending import day_of
 from store.starting import Caller as Starter
 from store.starting import Started
@@ -85,16 +83,13 @@ async def launch(parts: Parts, started: Started) -> Started:
 
     Raises TemporalAway.
     """
-    session = started.session
-    if session.status != "created":
-        return started
-    row = await parts.store.sessions.row(session.id)
-    if row["waits_since_ms"] is not None:
+    row = started.row
+    if row["status"] != "created" or row["waits_since_ms"] is not None:
         return started
     await parts.temporal.start(row, row["deadline_ms"] - parts.store.database.clock())
     await mark_started(parts.store, parts.temporal.client, row)
-    queued: dict[str, Any] = {"status": "queued", "queued_at": iso(parts.store.database.clock())}
-    return Started(Session.model_validate(session.model_copy(update=queued)), started.is_new)
+    queued = {"status": "queued", "queued_ms": parts.store.database.clock()}
+    return Started({**row, **queued}, started.is_new)
 
 
 def check(fields: StartFields, model: str, now_ms: int) -> None:

@@ -13,6 +13,7 @@ from api.parts import Parts, PartsOf
 from store import StoreUnavailable
 
 router = APIRouter(tags=["health"])
+PING_SECONDS = 10.0
 
 
 @router.get("/health/live")
@@ -41,8 +42,9 @@ async def ready(response: Response, parts: PartsOf) -> dict[str, Any]:
 
 async def _store_is_up(parts: Parts) -> bool:
     try:
-        await parts.store.ping()
-    except StoreUnavailable:
+        async with asyncio.timeout(PING_SECONDS):
+            await parts.store.ping()
+    except (StoreUnavailable, TimeoutError):
         return False
     return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,12 +70,16 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A stored session. `is_new` is False when an Idempotency-Key brought back an earlier one. `interrupted`: the id of
-    the one that was asked to end for it, and is to be told."""
+    """The row of a stored session. `is_new` is False when an Idempotency-Key brought back an earlier one.
+    `interrupted`: the id of the one that was asked to end for it, and is to be told."""
 
-    session: Session
+    row: Mapping[str, Any]
     is_new: bool
     interrupted: str | None = None
+
+    @property
+    def session(self) -> Session:
+        return session_of(self.row)
 
 
 _Create = Callable[[Transaction], Awaitable[tuple[str, str | None]]]
@@ -171,10 +175,10 @@ class Starting:
                     connection = transaction.connection
                     known = await known_session(connection, caller)
                     if known is not None:
-                        return Started(session_of(await row_of(connection, known)), is_new=False)
+                        return Started(await row_of(connection, known), is_new=False)
                     session_id, interrupted = await create(transaction)
                     await keep_key(connection, caller, session_id, self.database.clock())
-                    return Started(session_of(await row_of(connection, session_id)), True, interrupted)
+                    return Started(await row_of(connection, session_id), True, interrupted)
             except LineMoved:
                 continue
             except (IntegrityError, Conflict):  # the same request may have won, and made the conversation busy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,8 +13,9 @@ from api import feed, stream
 from api.app import create_app
 from session.events import ContentDelta
 from session.live import Frame, Position, StoredFact, model_scope
-from store import Store
+from store import Store, StoreUnavailable
 from store.bus import InProcessBus
+from store.facts import Facts, Head
 from tests.support.asking import cancel, conversation, follow, following, problem, start
 from tests.support.events import facts, the, types
 from tests.support.stack import Stack, http_client, served
@@ -124,3 +125,27 @@ async def test_a_replay_of_what_is_over_has_facts_only_even_where_the_bus_missed
     app = create_app(stack.settings, store, stack.client, task_queue=stack.task_queue)
     async with served(app) as url, http_client(url) as other:
         assert [event.raw for event in await follow(other, over["id"])] == [event.raw for event in seen]
+
+
+async def test_sessions_of_which_the_bus_is_silent_are_asked_about_together(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.over(stack.store.database, InProcessBus())
+    asked: list[set[str]] = []
+
+    async def heads(session_ids: Sequence[str]) -> dict[str, Head]:
+        asked.append(set(session_ids))
+        if len(asked) == 3:
+            raise StoreUnavailable
+        return await Facts.heads(store.facts, session_ids)
+
+    monkeypatch.setattr(store.facts, "heads", heads)
+    app = create_app(stack.settings, store, stack.client, task_queue=stack.task_queue)
+    async with served(app) as url, http_client(url) as other:
+        running = [await start(stack.http, script(slowly(1.0, pieces=10))) for _ in range(5)]
+        told = await asyncio.gather(*(follow(other, session["id"]) for session in running))
+        feeds = app.state.parts.feeds
+        await until("nobody is looked after", lambda: not feeds._feeds and feeds._looking is None)
+    for session, seen in zip(running, told, strict=True):
+        assert [event.raw for event in facts(seen)] == [event.raw for event in await follow(stack.http, session["id"])]
+    assert max(map(len, asked)) > 1 and len(asked) < sum(map(len, asked))
