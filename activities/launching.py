@@ -74,12 +74,13 @@ def _attributes(row: Mapping[str, Any]) -> TypedSearchAttributes:
     return TypedSearchAttributes(pairs)
 
 
-async def mark_started(store: Store, client: Client, row: Mapping[str, Any]) -> None:
+async def mark_started(store: Store, client: Client, row: Mapping[str, Any]) -> Mapping[str, Any]:
     """The workflow of this row was started: the session is `queued`. One that was given its place before there was
-    anybody to tell is told now."""
+    anybody to tell is told now. The row as it is then."""
     now = await store.sessions.mark_queued(row["id"])
     if row["admitted_ms"] is None and now["admitted_ms"] is not None:
         await tell_admitted(client, [row["id"]])
+    return now
 
 
 class Successors:

@@ -87,9 +87,7 @@ async def launch(parts: Parts, started: Started) -> Started:
     if row["status"] != "created" or row["waits_since_ms"] is not None:
         return started
     await parts.temporal.start(row, row["deadline_ms"] - parts.store.database.clock())
-    await mark_started(parts.store, parts.temporal.client, row)
-    queued = {"status": "queued", "queued_ms": parts.store.database.clock()}
-    return Started({**row, **queued}, started.is_new)
+    return Started(await mark_started(parts.store, parts.temporal.client, row), started.is_new)
 
 
 def check(fields: StartFields, model: str, now_ms: int) -> None:

@@ -83,11 +83,12 @@ class Feed:
         self._readers: set[Reader] = set()
         self._leave: Leave | None = None
         self._seen = 0
-        self._heard = 0.0
         self._wait = POLL_FIRST_SECONDS
         self._deadline_ms = 0
-        self.look_at = 0.0
-        """When the store is to be looked at next, on the loop's clock."""
+        self.next_look = 0.0
+        """In the store, on the loop's clock."""
+        self.is_overdue = False
+        """Whether the session is past its deadline and not over, as far as the store has told."""
 
     @property
     def is_idle(self) -> bool:
@@ -98,7 +99,7 @@ class Feed:
         self._readers.add(reader)
         if self._leave is None:
             _, self._leave = self._store.bus.subscribe(self._id, self._hear)
-            self._look_later()
+            self._put_off()
 
     async def kept(self) -> list[Frame]:
         """The deltas of the running step. A reader needs them before it first looks in the store: those that lie
@@ -116,42 +117,34 @@ class Feed:
             reader.drop()
 
     def _hear(self, frames: list[Frame], over: bool) -> None:
-        self._heard = asyncio.get_running_loop().time()
+        """What the bus brings puts the next look off.
+
+        What this process itself publishes (a cancel, say) is no sign that the worker's facts come by the bus too, so
+        it is put off no further than by `POLL_LONGEST_SECONDS`.
+        """
         if frames:
             self._seen = max(self._seen, frames[-1].at.offset)
+        self._put_off()
         for reader in self._readers:
             reader.put(frames, over)
 
-    def must_look(self) -> bool:
-        """Whether the bus is silent. What was heard just now puts the look off.
-
-        What this process itself publishes (a cancel, say) is no sign that the worker's facts come by the bus too, so
-        it puts the look off no further than by `POLL_LONGEST_SECONDS`.
-        """
-        is_silent = asyncio.get_running_loop().time() - self._heard >= POLL_FIRST_SECONDS
-        if not is_silent:
-            self._look_later()
-        return is_silent
-
-    def tell(self, head: Head | None) -> bool:
+    def tell(self, head: Head | None) -> None:
         """What the store has; None when that is not known now. Look again soon after news that the bus did not bring,
-        ever less often without, and at the deadline. True when the session is past it, and not over."""
-        if head is None:
-            self._look_later()
-            return False
-        is_news, self._deadline_ms = head.last > self._seen, head.deadline_ms
-        self._seen = head.last
-        if is_news or head.over:
-            for reader in self._readers:
-                reader.stir()
-        is_near = is_news or head.cancelled
-        self._wait = POLL_FIRST_SECONDS if is_near else min(POLL_LONGEST_SECONDS, self._wait * 2)
-        self._look_later()
-        return not is_news and not head.over and self._left_ms() < 0
+        ever less often without, and at the deadline."""
+        if head is not None:
+            is_news, self._deadline_ms = head.last > self._seen, head.deadline_ms
+            self._seen = head.last
+            if is_news or head.over:
+                for reader in self._readers:
+                    reader.stir()
+            is_near = is_news or head.cancelled
+            self._wait = POLL_FIRST_SECONDS if is_near else min(POLL_LONGEST_SECONDS, self._wait * 2)
+            self.is_overdue = not is_news and not head.over and self._left_ms() < 0
+        self._put_off()
 
-    def _look_later(self) -> None:
+    def _put_off(self) -> None:
         due = self._left_ms() / 1000 + POLL_FIRST_SECONDS
-        self.look_at = asyncio.get_running_loop().time() + (min(self._wait, due) if due > 0 else self._wait)
+        self.next_look = asyncio.get_running_loop().time() + (min(self._wait, due) if due > 0 else self._wait)
 
     def _left_ms(self) -> int:
         return self._deadline_ms - self._store.database.clock()
@@ -207,13 +200,15 @@ class Feeds:
         self._closed = True
         for feed in self._feeds.values():
             feed.drop_readers()
+        for telling in self._telling.values():
+            telling.cancel()
 
     async def _look(self) -> None:
         """Look in the store for all sessions of which the bus is silent: one question for those that are due."""
         now = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
-            due = {name: feed for name, feed in self._feeds.items() if feed.look_at <= now() and feed.must_look()}
+            due = {name: feed for name, feed in self._feeds.items() if feed.next_look <= now()}
             if not due:
                 continue
             try:
@@ -224,12 +219,13 @@ class Feeds:
                 logger.exception("will look again")
                 heads = {}
             for session_id, feed in due.items():
-                if feed.tell(heads.get(session_id)):
+                feed.tell(heads.get(session_id))
+                if feed.is_overdue:
                     self._tell_overdue(session_id)
 
     def _tell_overdue(self, session_id: str) -> None:
         """Beside the looks: whoever looks after it may wait for Temporal."""
-        if session_id not in self._telling:
+        if session_id not in self._telling and not self._closed:
             telling = asyncio.create_task(_told(self.overdue, session_id))
             self._telling[session_id] = telling
             telling.add_done_callback(lambda _: self._telling.pop(session_id, None))

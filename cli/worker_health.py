@@ -47,8 +47,7 @@ async def _temporal_is_up(client: Client) -> bool:
 
 async def _store_is_up(store: Store) -> bool:
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await store.ping()
-    except (StoreUnavailable, TimeoutError):
+        await store.ping()
+    except StoreUnavailable:
         return False
     return True

@@ -8,6 +8,7 @@ nothing. What did not answer is closed, and the pool's other connections of that
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -26,9 +27,8 @@ GREETING_SECONDS: Final = 2.0
 
 CONNECTIONS: Final = 20
 """Of a process, and all stay open: one that is opened for a crowd and closed after it costs more than it brings."""
-TURN_SECONDS: Final = 30.0
-"""How long a connection is waited for while others use all of them. That is a crowd and no failure, which the times
-above find: three hundred sessions that start at once wait up to seven seconds on two busy cores."""
+TURN_SECONDS: Final = 15.0
+"""How long one is waited for while others use all of them."""
 
 
 class AttentiveConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is shipped without types
@@ -61,33 +61,41 @@ def postgresql_engine(url: URL, *, patient: bool = False) -> AsyncEngine:
         "connection_class": AttentiveConnection,
         "server_settings": {} if patient else {"idle_in_transaction_session_timeout": str(idle)},
     }
-    return create_async_engine(
-        url,
-        pool_size=CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=TURN_SECONDS,
-        pool_pre_ping=True,
-        connect_args=arguments,
-    )
+    return create_async_engine(url, pool_size=CONNECTIONS, max_overflow=0, pool_pre_ping=True, connect_args=arguments)
 
 
 class Pooled:
-    """Reading and writing over the engine's pool."""
+    """Reading and writing over the engine's pool.
+
+    Who waits for a connection waits here and not in the pool, where a newcomer may be faster than whoever was woken,
+    and nobody is woken by a connection that could not be made.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._turns = asyncio.Semaphore(CONNECTIONS)
         self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        async with self._reads.connect() as connection, _dropped_when_silent(connection):
+        async with self._turn(), self._reads.connect() as connection, _dropped_when_silent(connection):
             yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end, rolled back by any exception."""
-        async with self._engine.begin() as connection, _dropped_when_silent(connection):
+        async with self._turn(), self._engine.begin() as connection, _dropped_when_silent(connection):
             yield connection
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """First come, first served. Raises TimeoutError."""
+        async with asyncio.timeout(TURN_SECONDS):
+            await self._turns.acquire()
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def apart(self, read: Callable[[Connection], T]) -> T:
         """Read with a function that is not asynchronous itself; the loop goes on meanwhile."""

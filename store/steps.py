@@ -104,6 +104,8 @@ class Steps:
                 raise Fenced(f"step {at.step} was begun by a newer attempt")
             allowance = await allowed(ledger, at.step)
             if allowance == 0:
+                if begun_before:  # by an attempt that may only sleep
+                    ledger.changes |= {"epoch_ms": at.epoch_ms, "attempt": attempt}
                 await warn(ledger)
                 return Begun(row, ModelReply(total=ledger.usage, total_cost=row["cost"], spent=True, cut_short=True))
             ledger.changes |= {"epoch_ms": at.epoch_ms, "step": at.step, "attempt": attempt}

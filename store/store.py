@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from store.bus import Bus, InProcessBus
 from store.calls import Calls
 from store.compactions import Compactions
 from store.conversations import Conversations
-from store.database import Database, open_database
+from store.database import Database, StoreUnavailable, open_database
 from store.endings import Endings
 from store.facts import Facts
 from store.follow_ups import FollowUps
@@ -37,6 +38,9 @@ from store.steps import Steps
 from store.toolsets import Toolsets
 from store.transcript import Transcripts
 from store.valkey import ValkeyBus
+
+PING_SECONDS = 3.0
+"""Less than a proxy waits for an answer about health (5 s in docker/haproxy.cfg)."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,12 @@ class Store:
         )
 
     async def ping(self) -> None:
-        """Raises StoreUnavailable when the database does not answer."""
-        async with self.database.read() as connection:
-            await connection.execute(text("SELECT 1"))
+        """Raises StoreUnavailable when the database does not answer within `PING_SECONDS`."""
+        try:
+            async with asyncio.timeout(PING_SECONDS), self.database.read() as connection:
+                await connection.execute(text("SELECT 1"))
+        except TimeoutError as error:
+            raise StoreUnavailable("the store does not answer in time") from error
 
     async def close(self) -> None:
         await self.bus.close()

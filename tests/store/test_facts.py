@@ -9,6 +9,7 @@ from session.events import MessageSaved
 from session.live import Position
 from session.wire import Ending
 from store import Store
+from store import facts as store_facts
 from store.facts import LAST_OFFSET
 from tests.store.acting import OK, new_call, new_session, reply, step, story, tool
 
@@ -37,6 +38,20 @@ async def test_fifty_writers_at_once_leave_no_gap_and_no_reader_sees_another_ord
     assert len(seen) > 2
     assert all(read == last[: len(read)] for read in seen)
     assert (await store.facts.head(session.id)).last == len(last)
+
+
+async def test_many_heads_at_once_are_those_of_the_sessions_that_there_are(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_facts, "MOST_HEADS", 2)
+    sessions = [(await new_session(store)).id for _ in range(5)]
+    await store.sessions.request_cancel(sessions[1], "now", None, "somebody")
+    await store.endings.close(sessions[2], Ending("timeout"))
+    heads = await store.facts.heads([*sessions, "sess_none"])
+    assert heads == {session: await store.facts.head(session) for session in sessions}
+    assert [heads[session].cancelled for session in sessions] == [False, True, False, False, False]
+    assert [heads[session].over for session in sessions] == [False, False, True, False, False]
+    assert await store.facts.heads([]) == {}
 
 
 async def test_facts_of_sessions_that_are_written_at_once_do_not_mix(store: Store) -> None:

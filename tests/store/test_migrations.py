@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from store import Store, migrate_database, open_database
 from store.bus import InProcessBus
+from store.migrate import MIGRATIONS, REVISIONS
 from store.schema import metadata
 from tests.store.acting import new_session
 from tests.store.remembering import look
@@ -83,6 +86,13 @@ async def test_a_migration_says_from_which_revision_to_which(empty_url: str) -> 
     assert first.before is None
     assert first.after is not None
     assert second == (first.after, first.after)
+
+
+def test_the_revisions_of_this_code_are_known_without_alembic() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert list(REVISIONS) == known[::-1]
 
 
 async def test_code_that_is_older_than_the_schema_works_on_and_leaves_it(empty_url: str) -> None:

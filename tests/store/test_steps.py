@@ -99,6 +99,8 @@ async def test_a_step_that_the_budget_cannot_pay_is_not_begun_and_warned_of(stor
     begun = await store.steps.begin(step(session), 2)
     assert begun.recorded is not None and begun.recorded.cut_short and begun.recorded.spent
     assert (await types(store, session))[2:] == ["step:start", "step:retry", "budget:warning"]
+    with pytest.raises(Fenced):
+        await store.steps.record_reply(step(session), 1, reply("it only slept"))
 
 
 async def test_a_cost_is_known_as_long_as_that_of_every_token_is(store: Store) -> None:
