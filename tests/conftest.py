@@ -1,4 +1,4 @@
-"""How several processes share the tests (`make test` runs three; a test id must be the same in each of them).
+"""How several processes share the tests (`make test` runs four; a test id must be the same in each of them).
 
 What takes longest begins first, so that none is left working alone at the end. All that start and kill processes stay
 in one of them: two topologies that start at once on two cores take so long that what is measured says nothing.

@@ -31,7 +31,7 @@ def _nothing_was_lost(report: Report) -> None:
 
 @pytest.mark.slow
 async def test_a_changed_workflow_comes_as_a_version_and_no_session_notices(tmp_path: Path) -> None:
-    report = await rolling_deploy(tmp_path, "versioned", every=2.0, around=3.0)
+    report = await rolling_deploy(tmp_path, "versioned", every=2.5, around=2.0)
     _nothing_was_lost(report)
     assert report.versions["v1"] > 0 and report.weighed["v1"] == 0, "sessions of v1 stayed with it"
     assert report.weighed["v2"] == report.versions["v2"] > 0, "new ones did what only v2 does"
@@ -40,7 +40,7 @@ async def test_a_changed_workflow_comes_as_a_version_and_no_session_notices(tmp_
 
 @pytest.mark.slow
 async def test_a_compatible_change_comes_without_versions_and_no_session_notices(tmp_path: Path) -> None:
-    report = await rolling_deploy(tmp_path, "compatible", every=2.0, around=2.0)
+    report = await rolling_deploy(tmp_path, "compatible", every=2.5, around=1.0)
     _nothing_was_lost(report)
     assert report.versions == {"no version": report.started}
 

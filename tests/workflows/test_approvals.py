@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 
 import pytest
 from temporalio.client import (
@@ -14,6 +15,7 @@ from temporalio.client import (
     WorkflowUpdateStage,
 )
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from session.wire import (
@@ -44,12 +46,16 @@ def asks(*call_ids: str, now_ms: float | None = None, runs: tuple[str, ...] = ()
 
 
 async def phase(handle: WorkflowHandle[object, str]) -> str:
-    progress: Progress = await handle.query(PROGRESS_QUERY, result_type=Progress)
+    """Its phase; empty while it cannot be told: a question may be given to a worker that has just gone."""
+    try:
+        progress: Progress = await handle.query(PROGRESS_QUERY, result_type=Progress, rpc_timeout=timedelta(seconds=3))
+    except RPCError:
+        return ""
     return progress.phase
 
 
 async def awaiting(handle: WorkflowHandle[object, str]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await phase(handle) != "awaitingApproval":
             await asyncio.sleep(0.02)
 
