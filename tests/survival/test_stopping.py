@@ -22,9 +22,11 @@ async def test_with_worker_and_api_apart_and_no_bus_between_them(apart: Topology
 
 async def _stops_in_time(topology: Topology, kind: str) -> None:
     """Within the bound at least once: the machine may be busy with other tests, but not every time."""
+    tried = []
     for _ in range(TRIES):
         found = await measure(topology, kind, 3, together=3)
         assert not found.verdict.broken, found.verdict.broken
         if found.worst < BOUND_SECONDS:
             return
-    pytest.fail(str(found))
+        tried.append(found)
+    pytest.fail(str(tried))
