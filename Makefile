@@ -5,8 +5,8 @@ SHELL := /bin/bash
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-# Most tests wait, so four processes use two cores well. Tests that are named in ARGS run in one, which starts sooner.
-PARALLEL = $(if $(findstring tests/,$(ARGS)),,-n 4 --dist load --no-loadscope-reorder)
+# Most tests wait, so three processes use two cores well. Tests that are named in ARGS run in one, which starts sooner.
+PARALLEL = $(if $(findstring tests/,$(ARGS)),,-n 3 --dist load --no-loadscope-reorder)
 NEW_ENOUGH := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 help: ## say what there is

@@ -1,4 +1,4 @@
-"""How several processes share the tests (`make test` runs four; a test id must be the same in each of them).
+"""How several processes share the tests (`make test` runs three; a test id must be the same in each of them).
 
 What takes longest begins first, so that none is left working alone at the end. All that start and kill processes stay
 in one of them: two topologies that start at once on two cores take so long that what is measured says nothing.
@@ -13,7 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 FIRST: Final = ("chaos", "slow")
 CHAOS: Final = "tests/survival/"
-CALM: Final = tuple(f"tests/survival/test_{name}.py" for name in ("chaos_checks", "rolling_deploy"))
+CALM: Final = tuple(f"tests/survival/test_{name}.py" for name in ("chaos_checks", "crowded", "proxy"))
 """They start topologies too, but nothing in them depends on how long something takes."""
 
 

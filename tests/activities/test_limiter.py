@@ -39,7 +39,7 @@ async def test_a_turn_after_the_session_s_limit_is_refused_at_once() -> None:
     with pytest.raises(NoTurn, match="60 s"):
         async with limiter.turn(MODEL, time.time() + 30):
             raise AssertionError("it has no turn")
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5
 
 
 async def test_who_is_cancelled_leaves_the_line_and_takes_nothing() -> None:

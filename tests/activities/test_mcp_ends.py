@@ -41,7 +41,7 @@ async def test_a_call_whose_server_is_killed_is_an_error_that_says_nobody_knows(
         call = await _killed_during(room, "plain__slow", files)
         killed = time.monotonic()
         (error,) = await asyncio.gather(call, return_exceptions=True)
-        assert time.monotonic() - killed < 2
+        assert time.monotonic() - killed < 5
         assert getattr(error, "code", "") == "MCP_SERVER_LOST" and "is unknown" in str(error)
         assert await room.says("plain__echo", text="again") == "again"
     assert read(files / "calls").split() == ["slow", "echo"]
@@ -68,7 +68,7 @@ async def test_a_cancelled_call_is_called_off_at_the_server_and_its_sisters_go_o
         begun = time.monotonic()
         call.cancel()
         await asyncio.wait({call})
-        assert call.cancelled() and time.monotonic() - begun < 1.5
+        assert call.cancelled() and time.monotonic() - begun < 5
         await until(lambda: read(files / "cancelled"))
         assert await room.says("plain__echo", text="on") == "on"
         assert read(files / "calls").split() == ["slow", "echo"]
@@ -92,7 +92,7 @@ async def test_a_server_that_stopped_listening_does_not_hold_up_a_cancel(tmp_pat
         for call in calls:
             call.cancel()
         await asyncio.wait(calls)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 5
 
 
 async def test_what_a_server_started_ends_with_the_connection(tmp_path: Path) -> None:
@@ -126,4 +126,4 @@ async def test_servers_end_with_a_worker_that_is_killed(tmp_path: Path) -> None:
     begun = time.monotonic()
     await worker.wait()
     await until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5

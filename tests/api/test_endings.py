@@ -97,7 +97,7 @@ async def test_at_the_time_limit_the_reply_is_cut_and_kept_and_the_stream_closes
     began = time.monotonic()
     running = await start(http, script(slowly()), timeoutSeconds=1)
     events = await follow(http, running["id"])
-    assert 0.8 < time.monotonic() - began < 4
+    assert 0.8 < time.monotonic() - began < 10
     assert types(facts(events))[3:] == ["content", *CUT_ENDING]
     assert the(events, "content")["partial"] is True
     error = the(events, "error")

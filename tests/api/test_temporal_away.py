@@ -130,6 +130,6 @@ async def test_a_running_session_runs_on_while_the_api_does_not_reach_temporal(d
         await divided.relay.cut()
         asked_at = time.monotonic()
         told = await session(divided.http, running["id"])
-        assert time.monotonic() - asked_at < 2, "the SDK's own tries go on for ten seconds"
+        assert time.monotonic() - asked_at < 5, "the SDK's own tries go on for ten seconds"
         assert (told["status"], told["progress"]) == ("running", None)
         assert types(facts(await stream.rest()))[-1] == "message_saved"

@@ -129,7 +129,7 @@ async def test_a_cancelled_command_is_dead_with_all_it_started_when_the_cancel_a
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < 2
     assert running(sleep) == []
 
 
@@ -168,7 +168,7 @@ async def test_a_cancel_that_is_repeated_does_not_cut_the_clearing_up_short(room
 async def test_a_command_that_takes_too_long_is_killed_and_its_output_kept(room: Room, sleep: str) -> None:
     begun = time.monotonic()
     error = await room.refused("exec", command=f"echo before; setsid {sleep} & {sleep}", timeout=0.4)
-    assert time.monotonic() - begun < 1.2
+    assert time.monotonic() - begun < 5
     assert error.code == "TIMEOUT"
     assert "0.4 s" in error.message
     assert error.content == f"before\nkilled: time limit · sandbox: {room.sandbox}"
