@@ -23,7 +23,7 @@ from bench.wire import ask, sent
 from session.prices import cost
 from session.usage import Usage
 
-SESSIONS, QUICK_SESSIONS, SEED, TOGETHER = 200, 20, 7, 20
+SESSIONS, QUICK_SESSIONS, SEED, TOGETHER = 200, 12, 7, 20
 MODELS: Final = ("claude-sonnet-5-5", "claude-opus-5-5", "claude-sonnet-4-6", "claude-haiku-4-5", "claude-opus-4-5")
 BUSY: Final[dict[str, Any]] = {"kind": "status", "code": 529, "retry_after": 0.02}
 FAULTS: Final[tuple[dict[str, Any], ...]] = (

@@ -13,7 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 FIRST: Final = ("chaos", "slow")
 CHAOS: Final = "tests/survival/"
-CALM: Final = tuple(f"tests/survival/test_{name}.py" for name in ("chaos_checks", "crowded", "proxy"))
+CALM: Final = tuple(f"tests/survival/test_{name}.py" for name in ("chaos_checks", "proxy", "rolling_deploy"))
 """They start topologies too, but nothing in them depends on how long something takes."""
 
 

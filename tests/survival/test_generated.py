@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.survival.drawing import run_drawn, table
 
-SESSIONS = 40
+SESSIONS = 28
 KILLS = 2
 
 
