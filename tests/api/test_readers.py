@@ -137,6 +137,8 @@ async def test_sessions_of_which_the_bus_is_silent_are_asked_about_together(
         asked.append(set(session_ids))
         if len(asked) == 3:
             raise StoreUnavailable
+        if len(asked) == 4:
+            raise RuntimeError("of no kind that is known")
         return await Facts.heads(store.facts, session_ids)
 
     monkeypatch.setattr(store.facts, "heads", heads)
@@ -148,4 +150,4 @@ async def test_sessions_of_which_the_bus_is_silent_are_asked_about_together(
         await until("nobody is looked after", lambda: not feeds._feeds and feeds._looking is None)
     for session, seen in zip(running, told, strict=True):
         assert [event.raw for event in facts(seen)] == [event.raw for event in await follow(stack.http, session["id"])]
-    assert max(map(len, asked)) > 1 and len(asked) < sum(map(len, asked))
+    assert max(map(len, asked)) > 1 and len(asked) > 4, "it went on after both failures"
